@@ -1,0 +1,259 @@
+/*
+ * Calibration. Where CPUID does not name the TSC's frequency, it is measured against a counter whose
+ * frequency is known. Both are read in a row, TSC before and after: the counter's value belongs
+ * to some point between the two, so the distance of the two is the error of that reading, however long an
+ * exit to the hypervisor takes. Of several readings the narrowest counts; a second such reading follows
+ * later, and the window between them grows until the error is small enough in proportion.
+ */
+#include "kernel/clock.h"
+
+#include "kernel/acpi.h"
+#include "kernel/cpu.h"
+#include "kernel/log.h"
+#include "kernel/panic.h"
+#include "kernel/rtc.h"
+
+#define CPUID_LEAF_TSC            0x15u
+#define CPUID_LEAF_HYPERVISOR_TSC 0x40000010u /* VMware's; EAX: kHz */
+
+#define HZ_MIN                    100000000ULL /* a TSC slower or faster than this was misread */
+#define HZ_MAX                    100000000000ULL
+#define ERROR_WANTED_PPM          1000u
+#define WINDOW_STEPS_PER_S        4000u /* the window grows by a quarter of a millisecond */
+#define WINDOW_STEPS_MAX          40u
+#define READINGS                  8u
+#define READS_MAX                 100000u /* in a step: at 0.2 µs and more, far longer than it */
+#define ATTEMPTS_MAX              4u
+#define RTC_INTERVAL_NS           (600 * CLOCK_NS_PER_S)
+
+/* ---- counters of known frequency ---- */
+
+struct counter {
+    uint32_t hz;
+    uint32_t mask;
+    uint32_t (*read)(void); /* counts up, modulo mask + 1 */
+};
+
+static uint32_t pm_timer_read(void)
+{
+    return cpu_in32(acpi_get_facts()->pm_timer_port);
+}
+
+/*
+ * The 8254's channel 0: channel 2 has its gate and output behind a port that microvm lacks. Its
+ * interrupt line rises once, with nobody listening.
+ */
+enum {
+    PIT_CHANNEL_0 = 0x40,
+    PIT_COMMAND = 0x43,
+    PIT_LOAD_CHANNEL_0 = 0x30, /* low byte, then high byte; mode 0: output rises at zero */
+    PIT_LATCH_COUNT_0 = 0x00,
+    PIT_LATCH_STATUS_0 = 0xe2,
+    PIT_STATUS_OUTPUT = 0x80,
+    PIT_HZ = 1193182,
+};
+
+static void pit_start(void)
+{
+    cpu_out8(PIT_COMMAND, PIT_LOAD_CHANNEL_0);
+    cpu_out8(PIT_CHANNEL_0, 0xff);
+    cpu_out8(PIT_CHANNEL_0, 0xff);
+}
+
+static uint32_t pit_read(void)
+{
+    cpu_out8(PIT_COMMAND, PIT_LATCH_COUNT_0);
+
+    const uint32_t low = cpu_in8(PIT_CHANNEL_0);
+
+    return ~(low | (uint32_t)cpu_in8(PIT_CHANNEL_0) << 8) & 0xffff; /* it counts down */
+}
+
+static bool pit_has_wrapped(void)
+{
+    cpu_out8(PIT_COMMAND, PIT_LATCH_STATUS_0);
+    return (cpu_in8(PIT_CHANNEL_0) & PIT_STATUS_OUTPUT) != 0;
+}
+
+/* ---- measuring ---- */
+
+struct reading {
+    uint64_t tsc;   /* middle */
+    uint64_t width; /* TSC cycles that the reading took */
+    uint32_t count;
+};
+
+static struct reading read_narrowest(const struct counter *counter)
+{
+    struct reading best = {0, UINT64_MAX, 0};
+
+    for (unsigned i = 0; i < READINGS; i++) {
+        const uint64_t before = cpu_tsc();
+        const uint32_t count = counter->read();
+        const uint64_t width = cpu_tsc() - before;
+
+        if (width < best.width)
+            best = (struct reading){before + width / 2, width, count};
+    }
+    return best;
+}
+
+struct measurement {
+    uint64_t hz; /* 0: none */
+    uint64_t error_ppm;
+};
+
+static struct measurement compare(const struct counter *counter, const struct reading *first,
+                                  const struct reading *last)
+{
+    const uint64_t ticks = (last->count - first->count) & counter->mask;
+    const uint64_t cycles = last->tsc - first->tsc;
+    struct measurement m = {0, UINT64_MAX};
+
+    if (ticks == 0 || cycles == 0)
+        return m;
+
+    const uint64_t error = (first->width + last->width) / 2 + cycles / ticks;
+
+    m.hz = (uint64_t)((unsigned __int128)cycles * counter->hz / ticks);
+    m.error_ppm = error * 1000000 / cycles;
+    return m;
+}
+
+/* Waits a step of the window; false if the counter does not move. */
+static bool wait_step(const struct counter *counter, uint32_t from)
+{
+    for (unsigned i = 0; i < READS_MAX; i++) {
+        if (((counter->read() - from) & counter->mask) >= counter->hz / WINDOW_STEPS_PER_S)
+            return true;
+    }
+    return false;
+}
+
+static struct measurement measure(const struct counter *counter)
+{
+    const struct reading first = read_narrowest(counter);
+    struct reading last = first;
+    struct measurement m = {0, UINT64_MAX};
+
+    for (unsigned i = 0; i < WINDOW_STEPS_MAX && m.error_ppm > ERROR_WANTED_PPM; i++) {
+        if (!wait_step(counter, last.count))
+            return (struct measurement){0, UINT64_MAX};
+        last = read_narrowest(counter);
+        m = compare(counter, &first, &last);
+    }
+    return m;
+}
+
+static bool hz_is_plausible(uint64_t hz)
+{
+    return hz >= HZ_MIN && hz <= HZ_MAX;
+}
+
+static struct measurement measure_by_pm_timer(void)
+{
+    const struct acpi_facts *const acpi = acpi_get_facts();
+    const struct counter pm_timer = {ACPI_PM_TIMER_HZ, acpi->pm_timer_32bit ? 0xffffffff : 0xffffff,
+                                     pm_timer_read};
+
+    if (acpi->pm_timer_port == 0)
+        return (struct measurement){0, UINT64_MAX};
+    return measure(&pm_timer);
+}
+
+static struct measurement measure_by_pit(void)
+{
+    const struct counter pit = {PIT_HZ, 0xffff, pit_read};
+    struct measurement m = {0, UINT64_MAX};
+
+    /* It goes round in 55 ms, and the hypervisor may let us sleep as long: then once more. */
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        pit_start();
+        m = measure(&pit);
+        if (m.hz == 0 || !pit_has_wrapped())
+            return m;
+    }
+    return (struct measurement){0, UINT64_MAX};
+}
+
+static uint64_t hz_from_cpuid(const char **source)
+{
+    if (cpu_has_leaf(CPUID_LEAF_TSC)) {
+        const struct cpu_cpuid r = cpu_cpuid(CPUID_LEAF_TSC, 0);
+
+        *source = "CPUID 0x15"; /* crystal's frequency times EBX / EAX */
+        if (r.eax != 0 && r.ebx != 0 && r.ecx != 0)
+            return (uint64_t)r.ecx * r.ebx / r.eax;
+    }
+    if (cpu_hypervisor_leaf_max() >= CPUID_LEAF_HYPERVISOR_TSC) {
+        *source = "CPUID 0x40000010";
+        return (uint64_t)cpu_cpuid(CPUID_LEAF_HYPERVISOR_TSC, 0).eax * 1000;
+    }
+    return 0;
+}
+
+/* ---- the clock ---- */
+
+static uint64_t clock_entry_tsc;
+static uint64_t clock_scale; /* nanoseconds a cycle, times 2^32 */
+
+static bool wall_known;
+static int64_t wall_s;      /* what the RTC said ... */
+static uint64_t wall_at_ns; /* ... at this clock_ns() */
+static uint64_t wall_read_ns;
+
+uint64_t clock_ns(void)
+{
+    const uint64_t cycles = cpu_tsc() - clock_entry_tsc;
+
+    return (uint64_t)((unsigned __int128)cycles * clock_scale >> 32);
+}
+
+static void wall_read(uint64_t now_ns)
+{
+    int64_t unix_s;
+
+    wall_read_ns = now_ns;
+    if (!rtc_read(acpi_get_facts()->century_register, &unix_s))
+        return;
+    wall_known = true;
+    wall_s = unix_s;
+    wall_at_ns = now_ns;
+}
+
+bool clock_wall(int64_t *unix_s)
+{
+    const uint64_t now_ns = clock_ns();
+
+    if (!wall_known)
+        return false;
+    if (now_ns - wall_read_ns > RTC_INTERVAL_NS)
+        wall_read(now_ns);
+    *unix_s = wall_s + (int64_t)((now_ns - wall_at_ns) / CLOCK_NS_PER_S);
+    return true;
+}
+
+void clock_init(uint64_t entry_tsc)
+{
+    const char *source = NULL;
+    struct measurement m = {hz_from_cpuid(&source), 0};
+
+    if (!hz_is_plausible(m.hz)) {
+        source = "the ACPI timer";
+        m = measure_by_pm_timer();
+    }
+    if (!hz_is_plausible(m.hz)) {
+        source = "the PIT";
+        m = measure_by_pit();
+    }
+    if (!hz_is_plausible(m.hz))
+        panic("no clock: neither CPUID 0x15 nor 0x40000010 names the TSC's frequency, and there is "
+              "no working ACPI timer or PIT to measure it by");
+
+    clock_entry_tsc = entry_tsc;
+    clock_scale = (CLOCK_NS_PER_S << 32) / m.hz;
+    wall_read(clock_ns());
+    log_info("clock", "TSC at %lu.%03lu MHz by %s, +-%lu ppm%s", (unsigned long)(m.hz / 1000000),
+             (unsigned long)(m.hz / 1000 % 1000), source, (unsigned long)m.error_ppm,
+             wall_known ? "" : "; no RTC: the date is not known");
+}

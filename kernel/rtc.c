@@ -1,0 +1,143 @@
+#include "kernel/rtc.h"
+
+#include <string.h>
+
+#include "kernel/cpu.h"
+
+enum { INDEX_PORT = 0x70, DATA_PORT = 0x71 };
+
+enum {
+    REGISTER_SECOND = 0x00,
+    REGISTER_MINUTE = 0x02,
+    REGISTER_HOUR = 0x04,
+    REGISTER_DAY = 0x07,
+    REGISTER_MONTH = 0x08,
+    REGISTER_YEAR = 0x09,
+    REGISTER_STATUS_A = 0x0a,
+    REGISTER_STATUS_B = 0x0b,
+    REGISTERS = 0x80,
+    STATUS_A_UPDATING = 0x80,
+    STATUS_A_ABSENT = 0xff, /* what a bus without a device reads */
+    STATUS_B_24_HOURS = 0x02,
+    STATUS_B_BINARY = 0x04,
+    HOUR_PM = 0x80,
+};
+
+/* An update takes 2 ms at most, and as long as its emulator is not scheduled: 40 ms or more here. */
+#define UPDATE_POLLS_MAX 100000u
+#define READS_MAX        5u
+
+static bool decode_field(uint8_t raw, bool binary, unsigned first, unsigned last, unsigned *value)
+{
+    if (binary)
+        *value = raw;
+    else if ((raw & 0x0f) > 9 || raw > 0x99)
+        return false;
+    else
+        *value = (raw >> 4) * 10u + (raw & 0x0fu);
+    return *value >= first && *value <= last;
+}
+
+static bool decode_hour(uint8_t raw, bool binary, bool hours_24, unsigned *hour)
+{
+    if (hours_24)
+        return decode_field(raw, binary, 0, 23, hour);
+
+    const bool afternoon = (raw & HOUR_PM) != 0;
+
+    if (!decode_field(raw & (uint8_t)~HOUR_PM, binary, 1, 12, hour))
+        return false;
+    *hour = *hour % 12 + (afternoon ? 12 : 0);
+    return true;
+}
+
+static unsigned days_in_month(unsigned year, unsigned month)
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+    return days[month - 1] + (month == 2 && leap ? 1u : 0u);
+}
+
+/* Days from 1970-01-01; years from 1970 on. */
+static int64_t days_since_epoch(unsigned year, unsigned month, unsigned day)
+{
+    int64_t days = (int64_t)(year - 1970) * 365;
+
+    days += (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400; /* leap days before this year */
+    days -= 1969 / 4 - 1969 / 100 + 1969 / 400;
+    for (unsigned m = 1; m < month; m++)
+        days += days_in_month(year, m);
+    return days + day - 1;
+}
+
+bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
+{
+    const unsigned year_first = 2020, year_last = 2199;
+    const bool binary = (r->status_b & STATUS_B_BINARY) != 0;
+    unsigned second, minute, hour, day, month, year, century;
+
+    if (!decode_field(r->second, binary, 0, 59, &second) ||
+        !decode_field(r->minute, binary, 0, 59, &minute) ||
+        !decode_hour(r->hour, binary, (r->status_b & STATUS_B_24_HOURS) != 0, &hour) ||
+        !decode_field(r->day, binary, 1, 31, &day) ||
+        !decode_field(r->month, binary, 1, 12, &month) ||
+        !decode_field(r->year, binary, 0, 99, &year))
+        return false;
+    if (!decode_field(r->century, binary, 20, 21, &century))
+        century = 20;
+    year += century * 100;
+    if (year < year_first || year > year_last || day > days_in_month(year, month))
+        return false;
+    *unix_s = days_since_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    return true;
+}
+
+static uint8_t read_register(uint8_t index)
+{
+    cpu_out8(INDEX_PORT, index); /* bit 7 clear: NMIs stay as they are, enabled */
+    return cpu_in8(DATA_PORT);
+}
+
+static bool wait_for_update(void)
+{
+    for (unsigned i = 0; i < UPDATE_POLLS_MAX; i++) {
+        const uint8_t status = read_register(REGISTER_STATUS_A);
+
+        if (status == STATUS_A_ABSENT)
+            return false;
+        if ((status & STATUS_A_UPDATING) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void read_registers(uint8_t century_register, struct rtc_registers *r)
+{
+    r->second = read_register(REGISTER_SECOND);
+    r->minute = read_register(REGISTER_MINUTE);
+    r->hour = read_register(REGISTER_HOUR);
+    r->day = read_register(REGISTER_DAY);
+    r->month = read_register(REGISTER_MONTH);
+    r->year = read_register(REGISTER_YEAR);
+    r->century = century_register == 0 ? 0 : read_register(century_register);
+    r->status_b = read_register(REGISTER_STATUS_B);
+}
+
+bool rtc_read(uint8_t century_register, int64_t *unix_s)
+{
+    struct rtc_registers now, again;
+
+    if (century_register >= REGISTERS)
+        century_register = 0;
+    /* An update may begin between two registers: only what reads the same twice counts. */
+    for (unsigned i = 0; i < READS_MAX; i++) {
+        if (!wait_for_update())
+            return false;
+        read_registers(century_register, &now);
+        read_registers(century_register, &again);
+        if (memcmp(&now, &again, sizeof now) == 0)
+            return rtc_decode(&now, unix_s);
+    }
+    return false;
+}

@@ -1,0 +1,105 @@
+/*
+ * From boot/ to main(), and off.
+ *
+ * The order is forced: the console first, so that everything after can speak; traps next, so that
+ * whatever breaks says so; then what others need: ACPI while its tables are still mapped and not yet
+ * overwritten, memory, the clock. The stack protector's canary changes in kernel_start() itself, which never
+ * returns, at a moment when no other frame is alive.
+ */
+#include "kernel/start.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernel/acpi.h"
+#include "kernel/clock.h"
+#include "kernel/console.h"
+#include "kernel/cpu.h"
+#include "kernel/entropy.h"
+#include "kernel/log.h"
+#include "kernel/memory.h"
+#include "kernel/panic.h"
+#include "kernel/power.h"
+#include "kernel/trap.h"
+#include "kernel/virtio_rng.h"
+
+extern uintptr_t __stack_chk_guard;
+extern void (*const __init_array_start[])(void), (*const __init_array_end[])(void);
+extern const uint8_t __image_start[], __image_end[];
+
+static const struct boot_info *boot_info;
+
+const char *kernel_command_line(void)
+{
+    return boot_info->command_line;
+}
+
+const struct boot_info *kernel_boot_info(void)
+{
+    return boot_info;
+}
+
+/* The hypervisor's signature (EBX, ECX, EDX of its first leaf); "" without one. */
+static void hypervisor_name(char name[13])
+{
+    struct cpu_cpuid r = {0, 0, 0, 0};
+
+    if (cpu_hypervisor_leaf_max() != 0)
+        r = cpu_cpuid(CPU_LEAF_HYPERVISOR, 0);
+    memcpy(name, &r.ebx, 4);
+    memcpy(name + 4, &r.ecx, 4);
+    memcpy(name + 8, &r.edx, 4);
+    name[12] = '\0';
+}
+
+static void describe(void)
+{
+    char hypervisor[13];
+
+    hypervisor_name(hypervisor);
+    log_info("boot", "PVH; hypervisor \"%s\"; ACPI %s; command line \"%.160s\"", hypervisor,
+             acpi_get_facts()->found ? "found" : "not found", boot_info->command_line);
+    log_info("memory", "%lu KiB of RAM, %lu KiB of it in one piece; the image takes %lu KiB",
+             (unsigned long)(memory_ram_bytes() / 1024),
+             (unsigned long)(memory_free_bytes() / 1024),
+             (unsigned long)(__image_end - __image_start) / 1024);
+}
+
+static void init_machine(void)
+{
+    if (boot_info->problem != NULL)
+        panic("boot: %s", boot_info->problem);
+    acpi_init(boot_info->rsdp);
+    memory_init(boot_info);
+    power_init();
+    clock_init(boot_info->entry_tsc);
+    describe();
+    entropy_init();
+    /* Drivers come up in main(); this one is asked now, where it is the only source there is. */
+    if (!entropy_is_seeded())
+        (void)entropy_add_source("virtio-rng", virtio_rng_fill);
+}
+
+static void run_constructors(void)
+{
+    for (void (*const *constructor)(void) = __init_array_start; constructor != __init_array_end;
+         constructor++)
+        (*constructor)();
+}
+
+__attribute__((noreturn, no_stack_protector)) void kernel_start(const struct boot_info *info)
+{
+    const uintptr_t string_stopper = ~(uintptr_t)0xff; /* no string can write the lowest byte */
+    uintptr_t canary;
+
+    boot_info = info;
+    console_init();
+    trap_init();
+    init_machine();
+    entropy_draw_early(&canary, sizeof canary);
+    __stack_chk_guard = canary & string_stopper;
+    run_constructors();
+    _exit(main());
+}

@@ -1,0 +1,49 @@
+/*
+ * Exceptions of the processor. Each of the 32 has a handler that says what happened, prints the
+ * registers and a backtrace, and ends the machine with failure. None is expected: the machine runs with
+ * interrupts off, and page faults are always errors.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum trap_vector {
+    TRAP_DIVIDE = 0,
+    TRAP_NMI = 2,
+    TRAP_BREAKPOINT = 3,
+    TRAP_INVALID_OPCODE = 6,
+    TRAP_DOUBLE_FAULT = 8,
+    TRAP_GENERAL_PROTECTION = 13,
+    TRAP_PAGE_FAULT = 14,
+    TRAP_MACHINE_CHECK = 18,
+    TRAP_VECTORS = 32,
+    TRAP_PANIC = 256, /* no vector: panic() was called; in trap_info only */
+};
+
+/* Error code of TRAP_PAGE_FAULT. */
+enum { TRAP_FAULT_PRESENT = 1, TRAP_FAULT_WRITE = 2, TRAP_FAULT_FETCH = 16 };
+
+void trap_init(void);
+
+/* ---- for tests ---- */
+
+#define TRAP_PANIC_BYTES_MAX 160
+
+struct trap_info {
+    unsigned vector;
+    uint64_t error_code;
+    uint64_t rip;
+    uint64_t address; /* of TRAP_PAGE_FAULT: what was touched */
+    char panic[TRAP_PANIC_BYTES_MAX];
+};
+
+/*
+ * Calls fn(arg) and survives the first trap or panic in it: true, and what it was in *info. False if fn
+ * returned. What fn held (stack frames, half-done work) is abandoned as by longjmp(). Does not nest.
+ */
+__attribute__((warn_unused_result)) bool trap_probe(void (*fn)(void *arg), void *arg,
+                                                    struct trap_info *info);
+
+/* For panic(): does not return if a probe is under way. */
+void trap_probe_caught_panic(const char *text);

@@ -1,0 +1,122 @@
+/*
+ * `provoke=NAME` on the test image's command line breaks the machine for real, before any test: so that
+ * the console shows what a trap prints, and the exit status that it failed. scripts can hold
+ * each of them; the tests in test_machine.c survive the same by trap_probe().
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/log.h"
+#include "kernel/memory.h"
+#include "kernel/panic.h"
+#include "kernel/power.h"
+#include "kernel/start.h"
+
+extern uint8_t __text_start[];
+
+static void read_null(void)
+{
+    int *volatile null = NULL;
+
+    (void)*(volatile int *)null;
+}
+
+static void write_text(void)
+{
+    *(volatile uint8_t *)__text_start = 0;
+}
+
+static void execute_data(void)
+{
+    static uint8_t code[1] = {0xc3};
+
+    ((void (*)(void))(uintptr_t)code)();
+}
+
+__attribute__((noinline, noclone)) static int recurse(volatile int depth)
+{
+    return depth < 0 ? 0 : recurse(depth + 1) + depth;
+}
+
+static void overflow_stack(void)
+{
+    (void)recurse(0);
+}
+
+__attribute__((noinline, noclone)) static void smash_stack(void)
+{
+    char buffer[8];
+
+    for (volatile unsigned i = 0; i < 64; i++)
+        ((volatile char *)buffer)[i] = 'x';
+    __asm__ volatile("" : : "r"(buffer) : "memory");
+}
+
+static void invalid_opcode(void)
+{
+    __asm__ volatile("ud2");
+}
+
+static void divide(void)
+{
+    __asm__ volatile("idivl %0" : : "r"(0), "a"(1), "d"(0) : "cc");
+}
+
+static void trap_on_a_lost_stack(void)
+{
+    __asm__ volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0x10UL));
+}
+
+static void fail_assertion(void)
+{
+    assert(kernel_command_line() == NULL);
+}
+
+static void take_too_much(void)
+{
+    memset(memory_take(memory_free_bytes() + 1, 4096, "provoke=memory"), 1, 1);
+}
+
+static void leave(void)
+{
+    power_off(POWER_STATUS_GOOD);
+}
+
+static void leave_failing(void)
+{
+    exit(3);
+}
+
+__attribute__((constructor)) static void provoke(void)
+{
+    static const struct {
+        const char *word;
+        void (*fn)(void);
+    } ways[] = {
+        {"provoke=null", read_null},        {"provoke=text", write_text},
+        {"provoke=execute", execute_data},  {"provoke=overflow", overflow_stack},
+        {"provoke=canary", smash_stack},    {"provoke=opcode", invalid_opcode},
+        {"provoke=divide", divide},         {"provoke=stack", trap_on_a_lost_stack},
+        {"provoke=assert", fail_assertion}, {"provoke=abort", abort},
+        {"provoke=memory", take_too_much},  {"provoke=off", leave},
+        {"provoke=exit", leave_failing},
+    };
+    const char *const given = strstr(kernel_command_line(), "provoke=");
+
+    if (given == NULL)
+        return;
+
+    const size_t len = strcspn(given, " ");
+
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (strlen(ways[i].word) == len && strncmp(given, ways[i].word, len) == 0) {
+            log_info("test", "%s", ways[i].word);
+            ways[i].fn();
+            log_error("test", "%s was survived", ways[i].word);
+            power_off(POWER_STATUS_GOOD); /* which is the failure here */
+        }
+    }
+    panic("provoke: no such way");
+}

@@ -1,0 +1,312 @@
+/* kernel/acpi.c against tables made here, whole and broken. */
+#include "kernel/acpi.h"
+#include "tests/test.h"
+
+/* Physical memory: one window, which `read` guards. */
+#define BASE  0xe0000ULL
+#define BYTES 0x4000u
+
+enum { RSDP = 0x0, ROOT = 0x100, FADT = 0x400, DSDT = 0x800, MCFG = 0xc00, OTHER = 0x1000 };
+
+static uint8_t window[BYTES];
+static size_t window_bytes;
+
+static const uint8_t *read_window(uint64_t address, size_t bytes)
+{
+    if (address < BASE || address - BASE > window_bytes || bytes > window_bytes - (address - BASE))
+        return NULL;
+    return window + (address - BASE);
+}
+
+static void put(size_t at, uint64_t value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        window[at + i] = (uint8_t)(value >> (8 * i));
+}
+
+static void fix_sum(size_t at, size_t len, size_t sum_at)
+{
+    uint8_t sum = 0;
+
+    window[at + sum_at] = 0;
+    for (size_t i = 0; i < len; i++)
+        sum = (uint8_t)(sum + window[at + i]);
+    window[at + sum_at] = (uint8_t)-sum;
+}
+
+static void seal(size_t at, const char *signature, uint32_t len)
+{
+    memcpy(window + at, signature, 4);
+    put(at + 4, len, 4);
+    fix_sum(at, len, 9);
+}
+
+static void seal_rsdp(uint8_t revision)
+{
+    memcpy(window + RSDP, "RSD PTR ", 8);
+    window[RSDP + 15] = revision;
+    put(RSDP + 16, BASE + ROOT, 4);
+    put(RSDP + 20, 36, 4);
+    put(RSDP + 24, revision < 2 ? 0 : BASE + ROOT, 8);
+    fix_sum(RSDP, 20, 8);
+    fix_sum(RSDP, 36, 32);
+}
+
+/* Name (_S5, Package (4) {5, 6, 0, 0}) */
+static const uint8_t s5[] = {0x08, '_',  'S',  '5',  '_',  0x12, 0x08,
+                             0x04, 0x0a, 0x05, 0x0a, 0x06, 0x00, 0x00};
+
+static void put_s5(const uint8_t *aml, size_t len)
+{
+    memset(window + DSDT, 0, 0x100);
+    memcpy(window + DSDT + 36 + 10, aml, len);
+    seal(DSDT, "DSDT", (uint32_t)(36 + 10 + len));
+}
+
+/* A machine as QEMU's: ACPI 2 with an XSDT, or ACPI 1 with an RSDT. */
+static void make_tables(uint8_t revision)
+{
+    const size_t entry = revision < 2 ? 4 : 8;
+
+    memset(window, 0, sizeof window);
+    window_bytes = sizeof window;
+    put_s5(s5, sizeof s5);
+    put(FADT + 40, BASE + DSDT, 4);
+    put(FADT + 64, 0x604, 4);
+    put(FADT + 76, 0x608, 4);
+    window[FADT + 91] = 4;
+    window[FADT + 108] = 0x32;
+    put(FADT + 112, 1 << 8, 4);
+    seal(FADT, "FACP", revision < 2 ? 116 : 244);
+    put(MCFG + 44, 0xb0000000, 8);
+    window[MCFG + 55] = 0xff;
+    seal(MCFG, "MCFG", 60);
+    seal(OTHER, "APIC", 40);
+    put(ROOT + 36, BASE + OTHER, entry);
+    put(ROOT + 36 + entry, BASE + FADT, entry);
+    put(ROOT + 36 + 2 * entry, BASE + MCFG, entry);
+    seal(ROOT, revision < 2 ? "RSDT" : "XSDT", (uint32_t)(36 + 3 * entry));
+    seal_rsdp(revision);
+}
+
+static struct acpi_facts parse(uint64_t rsdp)
+{
+    struct acpi_facts facts;
+
+    memset(&facts, 0xff, sizeof facts);
+    acpi_parse(read_window, rsdp, &facts);
+    return facts;
+}
+
+TEST(acpi_reads_both_revisions_of_the_root)
+{
+    for (uint8_t revision = 0; revision <= 2; revision = (uint8_t)(revision + 2)) {
+        make_tables(revision);
+
+        const struct acpi_facts facts = parse(BASE + RSDP);
+
+        CHECK(facts.found && facts.has_s5);
+        CHECK_EQ(facts.s5_type_a, 5);
+        CHECK_EQ(facts.s5_type_b, 6);
+        CHECK_EQ(facts.pm1a_control_port, 0x604);
+        CHECK_EQ(facts.pm1b_control_port, 0);
+        CHECK_EQ(facts.pm_timer_port, 0x608);
+        CHECK(facts.pm_timer_32bit);
+        CHECK_EQ(facts.century_register, 0x32);
+        CHECK_EQ(facts.ecam_address, 0xb0000000);
+        CHECK_EQ(facts.ecam_bus_last, 255);
+        CHECK_EQ(facts.sleep_control.address, 0);
+    }
+}
+
+TEST(acpi_searches_the_root_when_nobody_names_it)
+{
+    make_tables(2);
+    memmove(window + 0x3000, window + RSDP, 36);
+    memset(window + RSDP, 0, 36);
+    CHECK(parse(0).found);
+    window[0x3000 + 9] ^= 1;
+    CHECK(!parse(0).found);
+}
+
+TEST(acpi_prefers_the_generic_addresses)
+{
+    make_tables(2);
+    window[FADT + 172] = ACPI_SPACE_IO;
+    put(FADT + 176, 0xb004, 8);
+    window[FADT + 208] = ACPI_SPACE_MEMORY; /* not a port: the old field counts */
+    put(FADT + 212, 0xfed00000, 8);
+    seal(FADT, "FACP", 244);
+
+    const struct acpi_facts facts = parse(BASE);
+
+    CHECK_EQ(facts.pm1a_control_port, 0xb004);
+    CHECK_EQ(facts.pm_timer_port, 0x608);
+}
+
+TEST(acpi_reads_the_sleep_register_of_a_hardware_reduced_machine)
+{
+    make_tables(2);
+    put(FADT + 112, 1 << 20, 4);
+    window[FADT + 244] = ACPI_SPACE_MEMORY;
+    put(FADT + 248, 0xfea00000, 8);
+    memmove(window + 0x2000, window + FADT, 268);
+    seal(0x2000, "FACP", 268);
+    put(ROOT + 36 + 8, BASE + 0x2000, 8);
+    seal(ROOT, "XSDT", 36 + 24);
+
+    const struct acpi_facts facts = parse(BASE);
+
+    CHECK_EQ(facts.sleep_control.address, 0xfea00000);
+    CHECK_EQ(facts.sleep_control.space, ACPI_SPACE_MEMORY);
+    CHECK_EQ(facts.pm1a_control_port, 0);
+    CHECK_EQ(facts.pm_timer_port, 0);
+    CHECK(facts.has_s5);
+}
+
+TEST(acpi_ignores_what_fails_its_checksum)
+{
+    static const size_t places[] = {RSDP + 10, ROOT + 12, FADT + 50};
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        make_tables(0);
+        window[places[i]] ^= 0x40;
+        CHECK(!parse(BASE).found);
+    }
+    make_tables(0);
+    window[DSDT + 20] ^= 0x40;
+    CHECK(parse(BASE).found && !parse(BASE).has_s5);
+    make_tables(0);
+    window[MCFG + 20] ^= 0x40;
+    CHECK(parse(BASE).found && parse(BASE).ecam_address == 0);
+}
+
+TEST(acpi_falls_back_to_the_rsdt)
+{
+    make_tables(0);
+    window[RSDP + 15] = 2; /* says it has an XSDT, at an address of nothing */
+    put(RSDP + 24, BASE + 0x2000, 8);
+    fix_sum(RSDP, 20, 8);
+    fix_sum(RSDP, 36, 32);
+    CHECK(parse(BASE).found);
+}
+
+TEST(acpi_believes_no_length)
+{
+    static const uint32_t lengths[] = {0, 35, BYTES, 0x100001, 0x7fffffff, 0xffffffff};
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        make_tables(2);
+        put(FADT + 4, lengths[i], 4);
+        CHECK(!parse(BASE).found);
+        make_tables(2);
+        put(ROOT + 4, lengths[i], 4);
+        CHECK(!parse(BASE).found);
+        make_tables(2);
+        put(DSDT + 4, lengths[i], 4);
+        CHECK(!parse(BASE).has_s5);
+    }
+}
+
+TEST(acpi_refuses_a_fadt_shorter_than_the_first)
+{
+    make_tables(2);
+    seal(FADT, "FACP", 115);
+    CHECK(!parse(BASE).found);
+    seal(FADT, "FACP", 116);
+    CHECK(parse(BASE).found);
+}
+
+TEST(acpi_reads_nothing_beyond_what_there_is)
+{
+    /* Under the sanitizers a step too far stops the test; here every shorter memory is parsed. */
+    make_tables(2);
+    for (size_t bytes = 0; bytes < OTHER + 64; bytes++) {
+        window_bytes = bytes;
+        (void)parse(BASE);
+        (void)parse(0);
+    }
+    window_bytes = sizeof window;
+    CHECK(parse(BASE).found);
+}
+
+TEST(acpi_finds_s5_in_its_shapes_only)
+{
+    static const uint8_t rooted[] = {0x08, '\\', '_',  'S',  '5',  '_', 0x12,
+                                     0x06, 0x04, 0x01, 0x00, 0x00, 0x00};
+    static const uint8_t long_package[] = {0x08, '_',  'S',  '5',  '_',  0x12, 0x48, 0x00,
+                                           0x04, 0x0a, 0x07, 0x0a, 0x07, 0x00, 0x00};
+    static const uint8_t no_name[] = {0x14, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x00, 0x00};
+    static const uint8_t no_package[] = {0x08, '_', 'S', '5', '_', 0x0a, 0x05};
+    static const uint8_t no_integer[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0b, 0, 0, 0};
+
+    make_tables(2);
+    put_s5(rooted, sizeof rooted);
+    CHECK(parse(BASE).has_s5 && parse(BASE).s5_type_a == 1 && parse(BASE).s5_type_b == 0);
+    put_s5(long_package, sizeof long_package);
+    CHECK(parse(BASE).has_s5 && parse(BASE).s5_type_a == 7);
+    put_s5(no_name, sizeof no_name);
+    CHECK(!parse(BASE).has_s5);
+    put_s5(no_package, sizeof no_package);
+    CHECK(!parse(BASE).has_s5);
+    put_s5(no_integer, sizeof no_integer);
+    CHECK(!parse(BASE).has_s5);
+}
+
+TEST(acpi_stops_where_the_dsdt_ends)
+{
+    static const uint8_t ones[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x01};
+
+    make_tables(2);
+    /* Both types are there from 12 bytes of the declaration on; one less, and there is nothing. */
+    for (size_t len = 0; len <= sizeof s5; len++) {
+        put_s5(s5, sizeof s5);
+        seal(DSDT, "DSDT", (uint32_t)(36 + 10 + len));
+        CHECK_EQ(parse(BASE).has_s5, len >= 12);
+    }
+    for (size_t len = 0; len <= sizeof ones; len++) {
+        put_s5(ones, sizeof ones);
+        seal(DSDT, "DSDT", (uint32_t)(36 + 10 + len));
+        CHECK_EQ(parse(BASE).has_s5, len >= 10);
+    }
+}
+
+/* The last of memory: one byte too far, and the sanitizers stop the test. */
+TEST(acpi_reads_tables_at_the_end_of_memory)
+{
+    make_tables(2);
+    for (uint32_t len = 36; len <= 36 + 10 + sizeof s5; len++) {
+        const size_t end = BYTES - len;
+
+        put_s5(s5, sizeof s5);
+        memmove(window + end, window + DSDT, len);
+        seal(end, "DSDT", len);
+        put(FADT + 40, BASE + end, 4);
+        seal(FADT, "FACP", 244);
+        CHECK_EQ(parse(BASE).has_s5, len >= 36 + 10 + 12);
+    }
+    for (uint32_t len = 36; len <= 244; len++) {
+        const size_t end = BYTES - len;
+
+        memmove(window + end, window + FADT, len);
+        seal(end, "FACP", len);
+        put(ROOT + 36 + 8, BASE + end, 8);
+        seal(ROOT, "XSDT", 36 + 24);
+        CHECK_EQ(parse(BASE).found, len >= 116);
+    }
+}
+
+TEST(acpi_takes_configuration_space_of_segment_0)
+{
+    make_tables(2);
+    memset(window + MCFG, 0, 0x100);
+    put(MCFG + 44, 0x11110000, 8);
+    window[MCFG + 44 + 8] = 1;
+    put(MCFG + 60, 0x22220000, 8);
+    window[MCFG + 60 + 11] = 7;
+    seal(MCFG, "MCFG", 76);
+    CHECK_EQ(parse(BASE).ecam_address, 0x22220000);
+    CHECK_EQ(parse(BASE).ecam_bus_last, 7);
+    seal(MCFG, "MCFG", 75); /* the second entry is cut */
+    CHECK_EQ(parse(BASE).ecam_address, 0);
+}
