@@ -1,0 +1,168 @@
+/* virtio's memory-mapped transport on the host, over registers that are mere memory. */
+#define log_line          vmmio_log_line
+#define memory_map_device vmmio_memory_map_device
+#define pci_is_present    vmmio_pci_is_present
+#define virtio_mmio_find  vmmio_find
+#define virtio_mmio_parse vmmio_parse
+
+#include "kernel/virtio_mmio.c"
+
+#include "tests/test.h"
+
+static _Alignas(4096) uint32_t windows_memory[3][WINDOW_BYTES_MIN / 4];
+static unsigned log_lines;
+
+void vmmio_log_line(enum log_level level, const char *subsystem, const char *format, ...)
+{
+    (void)level;
+    (void)subsystem;
+    (void)format;
+    log_lines++;
+}
+
+void *vmmio_memory_map_device(uint64_t address, size_t bytes)
+{
+    (void)bytes;
+    return (void *)(uintptr_t)address;
+}
+
+bool vmmio_pci_is_present(void)
+{
+    return true; /* the slots of microvm are not there to be probed */
+}
+
+static void set_up(void)
+{
+    memset(windows_memory, 0, sizeof(windows_memory));
+    window_count = device_count = 0;
+    log_lines = 0;
+}
+
+static void add_window(unsigned index, uint32_t version, uint32_t id)
+{
+    windows_memory[index][REG_MAGIC / 4] = MAGIC;
+    windows_memory[index][REG_VERSION / 4] = version;
+    windows_memory[index][REG_DEVICE_ID / 4] = id;
+    windows[window_count++] = (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN};
+}
+
+TEST(virtio_mmio_words_are_parsed)
+{
+    set_up();
+    CHECK(virtio_mmio_parse("512@0xfeb02a00:12", NULL));
+    CHECK(virtio_mmio_parse("4K@0xd0000000:5", NULL)); /* as Firecracker writes it */
+    CHECK(virtio_mmio_parse("0x200@0xFEB00000:0:3", NULL));
+    CHECK(virtio_mmio_parse("512@4096:1", NULL));
+    CHECK_EQ(window_count, 4);
+    CHECK(windows[0].base == 0xfeb02a00 && windows[0].bytes == 512);
+    CHECK(windows[1].base == 0xd0000000 && windows[1].bytes == 4096);
+    CHECK(windows[2].base == 0xfeb00000 && windows[2].bytes == 512);
+}
+
+TEST(virtio_mmio_words_that_are_malformed_are_refused)
+{
+    static const char *const bad[] = {"",
+                                      "512",
+                                      "512@",
+                                      "512@0xfeb00000",
+                                      "512@0xfeb00000:",
+                                      "512@0x:5",
+                                      "@0xfeb00000:5",
+                                      "K@0xfeb00000:5",
+                                      "512@0xfeb00000:5:",
+                                      "512@0xfeb00000:5:1:1",
+                                      "512@0xfeb00000:5x",
+                                      "512@feb00000:5",
+                                      "-512@0xfeb00000:5",
+                                      "256@0xfeb00000:5",
+                                      "512@0:5",
+                                      "512@0xfeb00001:5",
+                                      "512@0xffffffffffffff00:5",
+                                      "512@0x1ffffffffffffffff:5",
+                                      "99999999999999999999@0xfeb00000:5",
+                                      "18014398509481984K@0xfeb00000:5"};
+    set_up();
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        CHECK(!virtio_mmio_parse(bad[i], NULL));
+    CHECK_EQ(window_count, 0);
+    for (unsigned i = 0; i < WINDOWS_MAX; i++)
+        CHECK(virtio_mmio_parse("512@0xfeb02a00:12", NULL));
+    CHECK(!virtio_mmio_parse("512@0xfeb02a00:12", NULL));
+}
+
+TEST(virtio_mmio_finds_the_first_modern_device)
+{
+    unsigned count = 0;
+
+    set_up();
+    add_window(0, VERSION_MODERN, VIRTIO_ID_RNG);
+    add_window(1, VERSION_MODERN, VIRTIO_ID_NET);
+    add_window(2, VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL);
+    CHECK_EQ(count, 2);
+    CHECK(of(device)->registers == (uint8_t *)windows_memory[1]);
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == device);
+    CHECK_EQ(log_lines, 0);
+}
+
+TEST(virtio_mmio_tells_of_versions_it_cannot_use)
+{
+    unsigned count = 0;
+
+    set_up();
+    add_window(0, VERSION_LEGACY, VIRTIO_ID_NET);
+    add_window(1, 3, VIRTIO_ID_NET);
+    add_window(2, VERSION_LEGACY, VIRTIO_ID_RNG);
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK_EQ(log_lines, 2);
+    windows_memory[0][REG_MAGIC / 4] = 0;
+    count = 0;
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK_EQ(count, 1);
+}
+
+TEST(virtio_mmio_hands_a_queue_over)
+{
+    static _Alignas(VIRTQ_ALIGN_BYTES) uint8_t memory[VIRTQ_BYTES(8)];
+    static struct virtq q;
+    unsigned count = 0;
+    uint32_t *const registers = windows_memory[0];
+
+    set_up();
+    add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL);
+    virtq_init(&q, memory, 8, false);
+    registers[REG_QUEUE_SIZE_MAX / 4] = 100000;
+    CHECK_EQ(device->transport->queue_size_max(device, 0), VIRTQ_SIZE_MAX);
+    CHECK(device->transport->queue_enable(device, 1, &q));
+    CHECK_EQ(registers[REG_QUEUE_SEL / 4], 1);
+    CHECK_EQ(registers[REG_QUEUE_SIZE / 4], 8);
+    CHECK_EQ(registers[REG_QUEUE_DESC / 4], (uint32_t)(uintptr_t)q.desc);
+    CHECK_EQ(registers[REG_QUEUE_DRIVER / 4], (uint32_t)(uintptr_t)q.avail);
+    CHECK_EQ(registers[REG_QUEUE_DEVICE / 4], (uint32_t)(uintptr_t)q.used);
+    CHECK_EQ(registers[REG_QUEUE_DEVICE / 4 + 1], (uint32_t)((uintptr_t)q.used >> 32));
+    CHECK(!device->transport->queue_enable(device, 1, &q)); /* it is in use already */
+    device->transport->notify(device, 1);
+    CHECK_EQ(registers[REG_QUEUE_NOTIFY / 4], 1);
+}
+
+TEST(virtio_mmio_reads_no_configuration_past_its_end)
+{
+    unsigned count = 0;
+    uint8_t mac[6];
+    uint16_t value = 1;
+
+    set_up();
+    add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL);
+    memcpy(&windows_memory[0][REG_CONFIG / 4], "abcdefgh", 8);
+    device->transport->config_read(device, 0, mac, 6);
+    CHECK(memcmp(mac, "abcdef", 6) == 0);
+    device->transport->config_read(device, 6, &value, 2);
+    CHECK_EQ(value, 'g' | 'h' << 8);
+    device->transport->config_read(device, WINDOW_BYTES_MIN - REG_CONFIG, &value, 2);
+    CHECK_EQ(value, 0);
+}
