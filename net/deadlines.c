@@ -1,0 +1,188 @@
+#include "net/deadlines.h"
+
+#include "kernel/netdev.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/server_state.h"
+#include "net/turn.h"
+
+/* An honest client's handshake takes a round trip; our SYN-ACK goes out three times meanwhile. */
+#define HALF_OPEN_MS 8000
+
+/*
+ * TIME-WAIT guards against segments of an old connection that arrive late (RFC 9293 section 3.4.2:
+ * two maximum segment lifetimes). Two minutes is a guess of 1981; on the networks this serves
+ * nothing lives for seconds. A client that comes back sooner is let in by its higher sequence
+ * number (server.c).
+ */
+#define CLOSING_MS 10000
+
+#define EXAMINE_MS 1000 /* how often a waiting sender is looked at */
+
+/* Slowest readers are sought among so many; enough to find one of a crowd of attackers. */
+#define SLOWEST_SEARCH_MAX 256
+#define SLOWEST_MS         1000
+
+/* Idle ones whose request has just arrived are passed over; a batch brings no more. */
+#define GIVE_WAY_SEARCH_MAX 65
+
+static struct {
+    struct list_node waiting[DEADLINE_KINDS];
+    uint64_t ns[DEADLINE_KINDS];
+    struct list_node sending;
+    uint64_t send_ns;
+} deadlines;
+
+void deadlines_init(const struct server_config *config)
+{
+    const uint32_t ms[DEADLINE_KINDS] = {
+        [DEADLINE_HALF_OPEN] = HALF_OPEN_MS,   [DEADLINE_IDLE] = config->idle_ms,
+        [DEADLINE_HEAD] = config->head_ms,     [DEADLINE_BODY] = config->body_ms,
+        [DEADLINE_LINGER] = config->linger_ms, [DEADLINE_CLOSING] = CLOSING_MS,
+    };
+    for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++) {
+        list_init(&deadlines.waiting[kind]);
+        deadlines.ns[kind] = ms[kind] * CLOCK_NS_PER_MS;
+    }
+    list_init(&deadlines.sending);
+    deadlines.send_ns = config->send_ms * CLOCK_NS_PER_MS;
+}
+
+void deadlines_start(struct server_conn *conn, enum conn_deadline kind)
+{
+    conn->deadline = (uint8_t)kind;
+    conn->deadline_since_ns = server.batch_ns;
+    list_move_to_end(&deadlines.waiting[kind], &conn->deadline_node);
+}
+
+struct server_conn *deadlines_oldest(enum conn_deadline kind)
+{
+    const struct list_node *const head = &deadlines.waiting[kind];
+    if (list_is_alone(head))
+        return NULL;
+    return list_entry(head->next, struct server_conn, deadline_node);
+}
+
+struct server_conn *deadlines_give_way(void)
+{
+    struct server_conn *const lingering = deadlines_oldest(DEADLINE_LINGER);
+    if (lingering != NULL && lingering->phase == CONN_OPEN && !turn_output_waits(lingering))
+        return lingering;
+
+    const struct list_node *const idle = &deadlines.waiting[DEADLINE_IDLE];
+    unsigned left = GIVE_WAY_SEARCH_MAX;
+    for (struct list_node *node = idle->next; node != idle && left > 0; node = node->next, left--) {
+        struct server_conn *const conn = list_entry(node, struct server_conn, deadline_node);
+        if (conn->unread_first == NULL && conn->spill_first == NULL)
+            return conn;
+    }
+    return NULL;
+}
+
+void deadlines_sending(struct server_conn *conn)
+{
+    const struct tcp_pcb *const pcb = conn->pcb;
+    if (pcb->unacked == NULL && pcb->unsent == NULL)
+        return;
+    if (!list_is_alone(&conn->sending_node)) {
+        if (conn->acked == pcb->lastack)
+            return;
+    } else {
+        conn->sending_examined_ns = server.batch_ns;
+        list_append(&deadlines.sending, &conn->sending_node);
+    }
+    conn->acked = pcb->lastack;
+    conn->progress_ns = server.batch_ns;
+}
+
+struct server_conn *deadlines_slowest_reader(void)
+{
+    struct server_conn *slowest = NULL;
+    uint64_t since_ns = server.batch_ns - SLOWEST_MS * CLOCK_NS_PER_MS;
+    unsigned left = SLOWEST_SEARCH_MAX;
+
+    if (server.batch_ns < SLOWEST_MS * CLOCK_NS_PER_MS)
+        return NULL;
+    for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
+         node = node->next, left--) {
+        struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);
+        const bool waits = conn->pcb->unacked != NULL || conn->pcb->unsent != NULL;
+        if (waits && conn->progress_ns <= since_ns) {
+            slowest = conn;
+            since_ns = conn->progress_ns;
+        }
+    }
+    return slowest;
+}
+
+/* Not one that began in this batch, however short its kind. */
+static bool has_passed(const struct server_conn *conn, uint64_t ns)
+{
+    const uint64_t waited_ns = server.batch_ns - conn->deadline_since_ns;
+    return waited_ns > 0 && waited_ns >= ns;
+}
+
+static void expire(struct server_conn *conn)
+{
+    switch ((enum conn_deadline)conn->deadline) {
+    case DEADLINE_HALF_OPEN:
+    case DEADLINE_CLOSING:
+        tcp_abandon(conn->pcb, 0);
+        return;
+    case DEADLINE_IDLE:
+    case DEADLINE_LINGER:
+        /* While output waits for its reader, send_ms is what counts. */
+        if (turn_output_waits(conn)) {
+            deadlines_start(conn, (enum conn_deadline)conn->deadline);
+            return;
+        }
+        server.counters.timeouts++;
+        if (conn->deadline == DEADLINE_IDLE)
+            turn_retire(conn);
+        else
+            tcp_abort(conn->pcb);
+        return;
+    case DEADLINE_HEAD:
+    case DEADLINE_BODY:
+        server.counters.timeouts++;
+        turn_time_out(conn);
+        return;
+    case DEADLINE_KINDS:
+        break;
+    }
+}
+
+/* Each is looked at once: one that starts anew does so at the end, with the time of this batch. */
+static void run_waiting(enum conn_deadline kind)
+{
+    struct server_conn *conn;
+    while ((conn = deadlines_oldest(kind)) != NULL && has_passed(conn, deadlines.ns[kind])) {
+        /* Whatever becomes of it, it is not the oldest any more. */
+        deadlines_start(conn, kind);
+        expire(conn);
+    }
+}
+
+static void run_sending(void)
+{
+    while (!list_is_alone(&deadlines.sending)) {
+        struct server_conn *const conn =
+            list_entry(deadlines.sending.next, struct server_conn, sending_node);
+        if (server.batch_ns - conn->sending_examined_ns < EXAMINE_MS * CLOCK_NS_PER_MS)
+            break;
+        conn->sending_examined_ns = server.batch_ns;
+        list_move_to_end(&deadlines.sending, &conn->sending_node);
+        if (conn->pcb->unacked == NULL && conn->pcb->unsent == NULL) {
+            list_remove(&conn->sending_node);
+        } else if (server.batch_ns - conn->progress_ns >= deadlines.send_ns) {
+            server.counters.timeouts++;
+            tcp_abort(conn->pcb);
+        }
+    }
+}
+
+void deadlines_run(void)
+{
+    for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++)
+        run_waiting((enum conn_deadline)kind);
+    run_sending();
+}

@@ -1,0 +1,166 @@
+#include "net/guard.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "lwip/prot/tcp.h"
+
+#define ETHERNET_BYTES 14
+#define ARP_BYTES      28
+#define IP_BYTES       20
+#define TCP_BYTES      20
+#define UDP_BYTES      8
+#define ICMP_BYTES     8
+
+#define TYPE_IP        0x0800
+#define TYPE_ARP       0x0806
+
+#define PROTOCOL_ICMP  1
+#define PROTOCOL_TCP   6
+#define PROTOCOL_UDP   17
+
+/* IPv4's version and header length in words, in one byte: no options. */
+#define VERSION_4_WORDS_5 0x45
+
+/* More fragments, and the offset; "don't fragment" is none of our business. */
+#define FRAGMENT_MASK 0x3fff
+
+#define OPTION_END    0
+#define OPTION_NOP    1
+
+static inline uint16_t get16(const uint8_t *bytes)
+{
+    uint16_t value;
+    memcpy(&value, bytes, 2);
+    return __builtin_bswap16(value);
+}
+
+static inline uint32_t get32(const uint8_t *bytes)
+{
+    uint32_t value;
+    memcpy(&value, bytes, 4);
+    return value;
+}
+
+/* RFC 1071, over a header without options: true if it sums to nothing. */
+static bool header_sum_is_right(const uint8_t *ip)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < IP_BYTES; i += 4)
+        sum += get32(ip + i);
+    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return sum == 0xffff;
+}
+
+/*
+ * Each option but the two of one byte has a length, of at least 2, that ends within the header
+ * (RFC 9293 section 3.1).
+ */
+static bool options_are_whole(const uint8_t *options, size_t len)
+{
+    size_t at = 0;
+    while (at < len && options[at] != OPTION_END) {
+        if (options[at] == OPTION_NOP) {
+            at++;
+            continue;
+        }
+        if (at + 1 >= len || options[at + 1] < 2 || at + options[at + 1] > len)
+            return false;
+        at += options[at + 1];
+    }
+    return true;
+}
+
+static bool segment_is_sound(const uint8_t *tcp, size_t here, size_t len)
+{
+    if (len < TCP_BYTES || here < TCP_BYTES)
+        return false;
+    const size_t header_len = (size_t)(tcp[12] >> 4) * 4;
+    if (header_len < TCP_BYTES || header_len > len || header_len > here)
+        return false;
+
+    const uint8_t flags = tcp[13];
+    if ((flags & (TCP_SYN | TCP_RST | TCP_ACK)) == 0)
+        return false;
+    if ((flags & TCP_SYN) != 0 && (flags & (TCP_FIN | TCP_RST)) != 0)
+        return false;
+    if (get16(tcp) == 0)
+        return false;
+    return options_are_whole(tcp + TCP_BYTES, header_len - TCP_BYTES);
+}
+
+static bool transport_is_sound(uint8_t protocol, const uint8_t *bytes, size_t here, size_t len)
+{
+    switch (protocol) {
+    case PROTOCOL_TCP:
+        return segment_is_sound(bytes, here, len);
+    case PROTOCOL_UDP:
+        return len >= UDP_BYTES && here >= UDP_BYTES && get16(bytes + 4) >= UDP_BYTES &&
+               get16(bytes + 4) <= len;
+    case PROTOCOL_ICMP:
+        return len >= ICMP_BYTES && here >= ICMP_BYTES;
+    default:
+        return true;
+    }
+}
+
+/* A source that nobody but ourselves could have; lwIP refuses broadcast and multicast ones. */
+static bool source_is_ours(const struct guard_self *self, const uint8_t *ip)
+{
+    return ip[12] == 127 || (self->address != 0 && get32(ip + 12) == self->address);
+}
+
+static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip, size_t here,
+                                size_t len, struct guard_frame *frame)
+{
+    if (here < IP_BYTES || ip[0] != VERSION_4_WORDS_5)
+        return GUARD_REFUSED;
+    const size_t packet_len = get16(ip + 2);
+    if (packet_len < IP_BYTES || packet_len > len || (get16(ip + 6) & FRAGMENT_MASK) != 0 ||
+        !header_sum_is_right(ip) || source_is_ours(self, ip))
+        return GUARD_REFUSED;
+
+    const uint8_t *const transport = ip + IP_BYTES;
+    const size_t transport_here = (here < packet_len ? here : packet_len) - IP_BYTES;
+    if (!transport_is_sound(ip[9], transport, transport_here, packet_len - IP_BYTES))
+        return GUARD_REFUSED;
+    frame->payload_len = (uint32_t)packet_len;
+    if (ip[9] != PROTOCOL_TCP || get32(ip + 16) != self->address)
+        return GUARD_IP;
+
+    frame->segment = (struct guard_segment){
+        .source = get32(ip + 12),
+        .number = __builtin_bswap32(get32(transport + 4)),
+        .source_port = get16(transport),
+        .port = get16(transport + 2),
+        .flags = transport[13],
+    };
+    return GUARD_SEGMENT;
+}
+
+/* To us alone or to all; nothing here listens to a multicast group. */
+static bool is_for_us(const struct guard_self *self, const uint8_t *destination)
+{
+    static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    return memcmp(destination, self->mac, 6) == 0 || memcmp(destination, broadcast, 6) == 0;
+}
+
+enum guard_kind guard_check(const struct guard_self *self, const uint8_t *bytes, size_t len,
+                            size_t total_len, struct guard_frame *frame)
+{
+    if (len < ETHERNET_BYTES || !is_for_us(self, bytes))
+        return GUARD_REFUSED;
+    switch (get16(bytes + 12)) {
+    case TYPE_IP:
+        return check_ip(self, bytes + ETHERNET_BYTES, len - ETHERNET_BYTES,
+                        total_len - ETHERNET_BYTES, frame);
+    case TYPE_ARP:
+        if (len < ETHERNET_BYTES + ARP_BYTES)
+            return GUARD_REFUSED;
+        frame->payload_len = ARP_BYTES;
+        return GUARD_ARP;
+    default:
+        return GUARD_REFUSED;
+    }
+}

@@ -1,0 +1,21 @@
+/*
+ * Initial sequence numbers that nobody can guess and that grow from one incarnation of a connection
+ * to the next (RFC 6528): ISN = a clock of 4 µs + F(addresses and ports, secret), with F being
+ * SipHash-2-4.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Draws the secret. */
+void isn_init(void);
+
+/*
+ * The next connection takes the place of one in TIME-WAIT that sent up to `used`: its number will
+ * be above that, whatever the clock says (RFC 9293 section 3.6.1).
+ */
+void isn_stay_above(uint32_t used);
+
+/* SipHash-2-4 of `len` bytes. */
+uint64_t isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);

@@ -1,0 +1,409 @@
+/*
+ * Buffers of the receive ring are not lwIP's to keep. In-order data is gone from them by the end of
+ * the batch (turn.c takes it, or copies what cannot be taken yet). What lies out of order lwIP
+ * keeps: link_ooseq_pbufs_max() lets it until RETAINED_MAX pieces are held over from earlier
+ * batches, or RING_BUFFERS_MAX buffers in all; beyond, it is dropped and sent again by the peer.
+ * So a ring of 256 is never held empty, whoever sends what.
+ */
+#include "net/link.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "kernel/netdev.h"
+#include "lwip/dhcp.h"
+#include "lwip/etharp.h"
+#include "lwip/ip4.h"
+#include "lwip/pbuf.h"
+#include "lwip/prot/ip4.h"
+#include "lwip/prot/tcp.h"
+#include "net/lwip_hooks.h"
+
+#define ETHERNET_BYTES 14
+
+/* Pieces received and not recycled: one batch, and what is held over. */
+#define RECEIVED_MAX     256
+#define RETAINED_MAX     32
+#define RING_BUFFERS_MAX 128
+#define OOSEQ_PBUFS_MAX  16
+
+/* Free descriptors without which nothing is received: an answer and an ACK for each of a batch. */
+#define RECEIVE_SPACE 96
+
+_Static_assert(PBUF_LINK_ENCAPSULATION_HLEN >= NETDEV_HEADROOM_BYTES, "room for the driver");
+
+/* A received piece; `custom` is first, because lwIP gives back a pointer to it. */
+struct received {
+    struct pbuf_custom custom;
+    struct netdev_piece piece;
+    struct received *next_free;
+};
+
+static struct {
+    struct netif netif;
+    struct guard_self self;
+    struct link_counters counters;
+    size_t receive_space; /* RECEIVE_SPACE, or half of a ring that is smaller */
+    size_t in_flight;     /* frames whose tokens are out */
+    size_t buffers_held;  /* of the receive ring, in pieces not recycled */
+    unsigned pieces_held;
+    unsigned retained; /* pieces held when the batch began */
+    bool to_flush;
+    bool checksum_offload;
+    u16_t check_flags; /* netif.chksum_flags that concern receiving */
+    struct received *free;
+    struct received received[RECEIVED_MAX];
+    uint16_t identifications[128];
+    unsigned identifications_left;
+} link_state;
+
+uint32_t link_random(void)
+{
+    return entropy_u32();
+}
+
+struct netif *link_netif(void)
+{
+    return &link_state.netif;
+}
+
+uint32_t link_address(void)
+{
+    return netif_ip4_addr(&link_state.netif)->addr;
+}
+
+bool link_is_up(void)
+{
+    return netif_is_link_up(&link_state.netif);
+}
+
+const struct link_counters *link_get_counters(void)
+{
+    return &link_state.counters;
+}
+
+/* ---- sending ---- */
+
+void link_reap(void)
+{
+    void *tokens[64];
+    size_t count;
+
+    if (link_state.in_flight == 0)
+        return;
+    do {
+        count = netdev_transmitted(tokens, sizeof tokens / sizeof tokens[0]);
+        assert(count <= link_state.in_flight);
+        link_state.in_flight -= count;
+        for (size_t i = 0; i < count; i++)
+            pbuf_free(tokens[i]);
+    } while (count == sizeof tokens / sizeof tokens[0]);
+}
+
+size_t link_space(size_t wanted)
+{
+    size_t space = netdev_transmit_space();
+    if (space < wanted) {
+        link_reap();
+        space = netdev_transmit_space();
+    }
+    return space;
+}
+
+/* RFC 6864 section 4.3: not to be guessed, so that nobody can tell from it what else is sent. */
+static uint16_t next_identification(void)
+{
+    if (link_state.identifications_left == 0) {
+        entropy_fill(link_state.identifications, sizeof link_state.identifications);
+        link_state.identifications_left =
+            sizeof link_state.identifications / sizeof link_state.identifications[0];
+    }
+    return link_state.identifications[--link_state.identifications_left];
+}
+
+static inline uint16_t fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
+/*
+ * Completes the IP header: identification and checksum. Of a TCP segment that the device shall sum,
+ * the checksum field gets the pseudo-header's sum (RFC 9293 section 3.1), and `frame` says where.
+ */
+static void complete_packet(struct netdev_frame *frame, uint8_t *packet)
+{
+    struct ip_hdr *const ip = (struct ip_hdr *)packet;
+    uint32_t words[5];
+
+    ip->_id = next_identification();
+    ip->_chksum = 0;
+    memcpy(words, packet, sizeof words);
+    ip->_chksum = (uint16_t)~fold((uint64_t)words[0] + words[1] + words[2] + words[3] + words[4]);
+
+    if (!link_state.checksum_offload || ip->_proto != IP_PROTO_TCP)
+        return;
+    const uint16_t segment_len = (uint16_t)(lwip_ntohs(ip->_len) - IP_HLEN);
+    struct tcp_hdr *const tcp = (struct tcp_hdr *)(packet + IP_HLEN);
+    tcp->chksum =
+        fold((uint64_t)words[3] + words[4] + lwip_htons(IP_PROTO_TCP) + lwip_htons(segment_len));
+    frame->checksum_start = ETHERNET_BYTES + IP_HLEN;
+    frame->checksum_offset = offsetof(struct tcp_hdr, chksum);
+}
+
+/* Fills in the frame's buffers; false if the chain has more than a frame may. */
+static bool gather(struct netdev_frame *frame, const struct pbuf *p)
+{
+    for (; p != NULL; p = p->next) {
+        if (p->len == 0)
+            continue;
+        if (frame->buffer_count == NETDEV_TRANSMIT_BUFFERS_MAX)
+            return false;
+        frame->buffers[frame->buffer_count++] = (struct netdev_buffer){p->payload, p->len};
+    }
+    return true;
+}
+
+/* lwIP's linkoutput: `p` begins with the Ethernet header, and all headers are in its first pbuf. */
+static err_t send_frame(struct netif *netif, struct pbuf *p)
+{
+    struct netdev_frame frame;
+    (void)netif;
+
+    frame.buffer_count = 0;
+    frame.checksum_start = 0;
+    frame.checksum_offset = 0;
+    const struct eth_hdr *const ethernet = p->payload;
+    if (ethernet->type == PP_HTONS(ETHTYPE_IP))
+        complete_packet(&frame, (uint8_t *)p->payload + ETHERNET_BYTES);
+
+    struct pbuf *held = p;
+    if (gather(&frame, p)) {
+        pbuf_ref(p);
+    } else {
+        held = pbuf_clone(PBUF_LINK, PBUF_RAM, p);
+        if (held == NULL)
+            return ERR_MEM;
+        frame.buffer_count = 0;
+        (void)gather(&frame, held);
+    }
+    if (link_space(frame.buffer_count) < frame.buffer_count) {
+        link_state.counters.full_ring++;
+        pbuf_free(held);
+        return ERR_MEM;
+    }
+    frame.token = held;
+    link_state.in_flight++;
+    link_state.to_flush = true;
+    netdev_transmit(&frame);
+    return ERR_OK;
+}
+
+bool link_flush(void)
+{
+    const bool had = link_state.to_flush;
+    if (had)
+        netdev_flush();
+    link_state.to_flush = false;
+    return had;
+}
+
+/* ---- receiving ---- */
+
+u16_t link_ooseq_pbufs_max(void)
+{
+    const bool room =
+        link_state.retained < RETAINED_MAX && link_state.buffers_held <= RING_BUFFERS_MAX;
+    return room ? OOSEQ_PBUFS_MAX : 0;
+}
+
+static void recycle(const struct netdev_piece *piece)
+{
+    netdev_recycle(piece);
+    link_state.to_flush = true;
+}
+
+static void free_received(struct pbuf *p)
+{
+    struct received *const received = (struct received *)(void *)p;
+    link_state.buffers_held -= received->piece.ring_count;
+    link_state.pieces_held--;
+    received->next_free = link_state.free;
+    link_state.free = received;
+    recycle(&received->piece);
+}
+
+/* The bytes of a piece from `skip` on, as a pbuf. There always is one: link_receive() sees to it. */
+static struct pbuf *wrap(const struct netdev_piece *piece, size_t skip)
+{
+    struct received *const received = link_state.free;
+    link_state.free = received->next_free;
+    link_state.pieces_held++;
+    link_state.buffers_held += piece->ring_count;
+    received->piece = *piece;
+    received->custom.custom_free_function = free_received;
+    return pbuf_alloced_custom(PBUF_RAW, (u16_t)(piece->len - skip), PBUF_REF, &received->custom,
+                               piece->bytes + skip, (u16_t)(piece->len - skip));
+}
+
+/* Chains the pieces of a frame, without its Ethernet header and padding. */
+static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, uint32_t len)
+{
+    struct pbuf *const first = wrap(&pieces[0], ETHERNET_BYTES);
+    if (count == 1) {
+        first->len = (u16_t)len;
+        first->tot_len = (u16_t)len;
+        return first;
+    }
+    /* From the last to the first, so that each knows the length of what follows. */
+    struct pbuf *rest = NULL;
+    for (size_t i = count - 1; i > 0; i--) {
+        struct pbuf *const p = wrap(&pieces[i], 0);
+        p->next = rest;
+        p->tot_len = (u16_t)(p->len + (rest == NULL ? 0 : rest->tot_len));
+        rest = p;
+    }
+    first->next = rest;
+    first->tot_len = (u16_t)(first->len + rest->tot_len);
+    return first;
+}
+
+static void deliver_segment(const struct guard_segment *segment, struct pbuf *p)
+{
+    if (!link_admit(segment)) {
+        pbuf_free(p);
+        return;
+    }
+    (void)ip4_input(p, &link_state.netif);
+    link_admitted();
+}
+
+static void receive_frame(const struct netdev_piece *pieces, size_t count, size_t total_len)
+{
+    struct guard_frame frame;
+    enum guard_kind kind = GUARD_REFUSED;
+
+    if (total_len - ETHERNET_BYTES <= UINT16_MAX)
+        kind = guard_check(&link_state.self, pieces[0].bytes, pieces[0].len, total_len, &frame);
+    if (kind == GUARD_REFUSED) {
+        link_state.counters.refused++;
+        for (size_t i = 0; i < count; i++)
+            recycle(&pieces[i]);
+        return;
+    }
+
+    struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
+    link_state.netif.chksum_flags =
+        (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
+                (pieces[0].checksum_valid ? 0 : link_state.check_flags));
+    if (kind == GUARD_SEGMENT)
+        deliver_segment(&frame.segment, p);
+    else if (kind == GUARD_IP)
+        (void)ip4_input(p, &link_state.netif);
+    else
+        etharp_input(p, &link_state.netif);
+}
+
+size_t link_receive(void)
+{
+    struct netdev_piece pieces[NETDEV_PIECES_MAX];
+    size_t frames = 0;
+
+    link_state.retained = link_state.pieces_held;
+    if (link_state.pieces_held + NETDEV_PIECES_MAX > RECEIVED_MAX ||
+        link_space(link_state.receive_space) < link_state.receive_space)
+        return 0;
+    const size_t count = netdev_receive(pieces, NETDEV_PIECES_MAX);
+    for (size_t first = 0; first < count; frames++) {
+        size_t last = first;
+        size_t total_len = pieces[first].len;
+        while (pieces[last].more) {
+            last++;
+            assert(last < count);
+            total_len += pieces[last].len;
+        }
+        receive_frame(&pieces[first], last - first + 1, total_len);
+        first = last + 1;
+    }
+    return frames;
+}
+
+/* ---- coming up ---- */
+
+static void log_address(struct netif *netif)
+{
+    const ip4_addr_t *const address = netif_ip4_addr(netif);
+    const bool had_address = link_state.self.address != 0;
+
+    link_state.self.address = address->addr;
+    if (ip4_addr_isany_val(*address)) {
+        if (had_address)
+            log_warn("net", "the address is gone");
+        return;
+    }
+    const uint32_t netmask = netif_ip4_netmask(netif)->addr;
+    log_info("net", "%u.%u.%u.%u/%d is up, MTU %u", ip4_addr1_16(address), ip4_addr2_16(address),
+             ip4_addr3_16(address), ip4_addr4_16(address), __builtin_popcount(netmask), netif->mtu);
+}
+
+static err_t init_netif(struct netif *netif)
+{
+    const struct netdev_info *const info = netdev_get_info();
+
+    netif->name[0] = 'e';
+    netif->name[1] = 'n';
+    netif->output = etharp_output;
+    netif->linkoutput = send_frame;
+    netif->mtu = info->mtu_bytes;
+    netif->hwaddr_len = sizeof info->mac;
+    memcpy(netif->hwaddr, info->mac, sizeof info->mac);
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+    return ERR_OK;
+}
+
+void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
+{
+    const struct netdev_info *const info = netdev_get_info();
+    const ip4_addr_t addresses[3] = {{address}, {netmask}, {gateway}};
+
+    memset(&link_state, 0, sizeof link_state);
+    for (unsigned i = 0; i < RECEIVED_MAX; i++) {
+        link_state.received[i].next_free = link_state.free;
+        link_state.free = &link_state.received[i];
+    }
+    const size_t ring = netdev_transmit_space();
+    link_state.receive_space = ring / 2 < RECEIVE_SPACE ? ring / 2 : RECEIVE_SPACE;
+    memcpy(link_state.self.mac, info->mac, sizeof link_state.self.mac);
+
+    const bool added = netif_add(&link_state.netif, &addresses[0], &addresses[1], &addresses[2],
+                                 NULL, init_netif, netif_input) != NULL;
+    assert(added);
+    link_state.checksum_offload = info->transmit_checksum;
+    link_state.check_flags = NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP;
+    if (link_state.checksum_offload)
+        link_state.netif.chksum_flags &= (u16_t)~NETIF_CHECKSUM_GEN_TCP;
+    netif_set_default(&link_state.netif);
+    netif_set_status_callback(&link_state.netif, log_address);
+    netif_set_up(&link_state.netif);
+    (void)link_watch();
+    if (address == 0) {
+        const err_t err = dhcp_start(&link_state.netif);
+        assert(err == ERR_OK);
+        log_info("net", "asking DHCP for an address");
+    }
+}
+
+bool link_watch(void)
+{
+    const bool up = netdev_link_is_up();
+    if (up == link_is_up())
+        return false;
+    if (up)
+        netif_set_link_up(&link_state.netif);
+    else
+        netif_set_link_down(&link_state.netif);
+    log_info("net", "link %s", up ? "up" : "down");
+    return up;
+}

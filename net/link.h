@@ -1,0 +1,62 @@
+/*
+ * The link: lwIP's network interface over kernel/netdev.h.
+ *
+ * Receiving: a frame stays where the device put it. Each piece of it becomes a pbuf that points
+ * into the ring and gives its buffers back when lwIP frees it.
+ *
+ * Sending: a pbuf goes to the device as it is, with NETDEV_HEADROOM_BYTES in front of it for the
+ * driver, and is held until its token comes back.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lwip/netif.h"
+#include "net/guard.h"
+
+struct link_counters {
+    uint64_t refused;   /* frames that guard.c kept out */
+    uint64_t full_ring; /* frames that lwIP wanted to send when no descriptor was free */
+};
+
+/*
+ * Brings the interface up: with the address given (network byte order), or with DHCP if it is 0.
+ * `mtu_bytes` and the rest come from the device. Called once, after lwip_init().
+ */
+void link_init(uint32_t address, uint32_t netmask, uint32_t gateway);
+
+struct netif *link_netif(void);
+
+/* The address in use, network byte order; 0 while there is none. */
+uint32_t link_address(void);
+bool link_is_up(void);
+
+/* Reads the state of the link off the device; true if it came up just now. */
+bool link_watch(void);
+
+/*
+ * Called for each TCP segment to our address, before and after lwIP gets it; server.c. The segment
+ * is dropped when link_admit() says false.
+ */
+bool link_admit(const struct guard_segment *segment);
+void link_admitted(void);
+
+/*
+ * Takes what the device has received, at most NETDEV_PIECES_MAX pieces, and hands it to lwIP.
+ * Returns the number of frames; 0 also while the transmit ring is too full for what they could be
+ * answered with: nobody is served by requests whose answers must be thrown away.
+ */
+size_t link_receive(void);
+
+/* Frees what the device has sent. */
+void link_reap(void);
+
+/* Descriptors free for sending; reaps when that is fewer than `wanted`. */
+size_t link_space(size_t wanted);
+
+/* Publishes what was queued and recycled since the last call; true if there was anything. */
+bool link_flush(void);
+
+const struct link_counters *link_get_counters(void);

@@ -1,0 +1,189 @@
+/*
+ * The memory in pages of 4 KiB:
+ *
+ *     | page_class: a byte a page | TINY blocks ... | SMALL ... | ... | PCB ... |
+ *
+ * A class begins at a page of its own, so the page tells the class of a block when it comes back,
+ * and a block carries no header. Free blocks are linked through their first word, the last one
+ * given back is the first one taken: it is still in the cache.
+ *
+ * Blocks do not change class. Pages that wander to the class in need would use memory better, but a
+ * burst of one size would starve the others for ever after; budgets can be reasoned about.
+ */
+#include "net/pool.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "lwip/tcp.h"
+
+#define PAGE_BYTES 4096u
+#define PAGE_SHIFT 12
+
+/* Under AddressSanitizer a free block is out of bounds: a use after free is found. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POOL_POISON(block, bytes)   ASAN_POISON_MEMORY_REGION(block, bytes)
+#define POOL_UNPOISON(block, bytes) ASAN_UNPOISON_MEMORY_REGION(block, bytes)
+#else
+#define POOL_POISON(block, bytes)   ((void)(block), (void)(bytes))
+#define POOL_UNPOISON(block, bytes) ((void)(block), (void)(bytes))
+#endif
+
+static const uint16_t class_bytes[POOL_CLASSES] = {32, 128, 256, 704, POOL_FULL_BYTES, 256};
+
+_Static_assert(sizeof(struct tcp_pcb) <= 256, "a PCB fits its class");
+_Static_assert(sizeof(struct pbuf) + 72 + TCP_MSS <= POOL_FULL_BYTES, "a full segment fits");
+
+struct block {
+    struct block *next;
+};
+
+static struct {
+    struct block *free[POOL_CLASSES];
+    uint32_t level[POOL_CLASSES];
+    uint8_t *base;
+    size_t bytes;
+    uint8_t *page_class;
+    uint64_t refused;
+    bool pcb_expected;
+} pool;
+
+struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uint32_t closing)
+{
+    const uint32_t n = connections;
+    return (struct pool_budget){{
+        /* Two segments a connection under way, one being acknowledged, one to spare. */
+        [POOL_TINY] = 4 * n + half_open + 512,
+        /* A SYN-ACK each; ACKs, until the device has sent them. */
+        [POOL_SMALL] = n + half_open + 256,
+        /* An answer each, and for half of them a second. */
+        [POOL_MEDIUM] = n + n / 2 + 256,
+        [POOL_LARGE] = n / 2 + 64,
+        /* Never less than a few of the largest answers at once. */
+        [POOL_FULL] = n / 4 * 3 + 128,
+        [POOL_PCB] = n + half_open + closing + 8,
+    }};
+}
+
+static size_t class_pages(const struct pool_budget *budget, enum pool_class class)
+{
+    return (budget->blocks[class] * (size_t)class_bytes[class] + PAGE_BYTES - 1) >> PAGE_SHIFT;
+}
+
+static size_t data_pages(const struct pool_budget *budget)
+{
+    size_t pages = 0;
+    for (unsigned class = 0; class < POOL_CLASSES; class ++)
+        pages += class_pages(budget, class);
+    return pages;
+}
+
+static size_t map_bytes(size_t pages)
+{
+    return (pages + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+}
+
+size_t pool_memory_bytes(const struct pool_budget *budget)
+{
+    const size_t pages = data_pages(budget);
+    return map_bytes(pages) + pages * PAGE_BYTES;
+}
+
+static void give_back(enum pool_class class, void *memory)
+{
+    struct block *const block = memory;
+    block->next = pool.free[class];
+    pool.free[class] = block;
+    pool.level[class]++;
+    POOL_POISON(memory, class_bytes[class]);
+}
+
+void pool_init(const struct pool_budget *budget, void *memory)
+{
+    assert(((uintptr_t)memory & (PAGE_BYTES - 1)) == 0);
+    const size_t pages = data_pages(budget);
+
+    memset(&pool, 0, sizeof pool);
+    pool.page_class = memory;
+    pool.base = (uint8_t *)memory + map_bytes(pages);
+    pool.bytes = pages * PAGE_BYTES;
+
+    size_t page = 0;
+    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+        uint8_t *const first = pool.base + page * PAGE_BYTES;
+        /* From the end, so that the first taken are the first in memory. */
+        for (size_t i = budget->blocks[class]; i > 0; i--)
+            give_back(class, first + (i - 1) * class_bytes[class]);
+        memset(pool.page_class + page, (int)class, class_pages(budget, class));
+        page += class_pages(budget, class);
+    }
+}
+
+static enum pool_class class_for(size_t bytes)
+{
+    enum pool_class class = POOL_TINY;
+    while (class < POOL_FULL && bytes > class_bytes[class])
+        class ++;
+    return class;
+}
+
+static void *take(enum pool_class class)
+{
+    struct block *const block = pool.free[class];
+    if (block == NULL)
+        return NULL;
+    POOL_UNPOISON(block, class_bytes[class]);
+    pool.free[class] = block->next;
+    pool.level[class]--;
+    return block;
+}
+
+void *pool_alloc(size_t bytes)
+{
+    void *block = NULL;
+    if (pool.pcb_expected && bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb))) {
+        pool.pcb_expected = false;
+        block = take(POOL_PCB);
+    } else if (bytes <= POOL_FULL_BYTES) {
+        for (unsigned class = class_for(bytes); class <= POOL_FULL && block == NULL; class ++)
+            block = take(class);
+    }
+    if (block == NULL)
+        pool.refused++;
+    return block;
+}
+
+void *pool_calloc(size_t count, size_t bytes)
+{
+    if (bytes != 0 && count > POOL_FULL_BYTES / bytes) {
+        pool.refused++;
+        return NULL;
+    }
+    void *const block = pool_alloc(count * bytes);
+    if (block != NULL)
+        memset(block, 0, count * bytes);
+    return block;
+}
+
+void pool_free(void *block)
+{
+    const size_t offset = (size_t)((uint8_t *)block - pool.base);
+    assert(offset < pool.bytes);
+    give_back(pool.page_class[offset >> PAGE_SHIFT], block);
+}
+
+void pool_expect_pcb(bool expected)
+{
+    pool.pcb_expected = expected;
+}
+
+uint32_t pool_level(enum pool_class class)
+{
+    return pool.level[class];
+}
+
+uint64_t pool_refused(void)
+{
+    return pool.refused;
+}

@@ -1,0 +1,230 @@
+/*
+ * The server: one loop, and who may be connected. What a connection does in its turn is turn.c's;
+ * how long it may wait deadlines.c's.
+ */
+#include "net/server.h"
+
+#include <assert.h>
+
+#include "kernel/netdev.h"
+#include "lwip/init.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/conn_table.h"
+#include "net/deadlines.h"
+#include "net/endpoint.h"
+#include "net/isn.h"
+#include "net/link.h"
+#include "net/pool.h"
+#include "net/server_state.h"
+#include "net/timers.h"
+#include "net/turn.h"
+
+struct server server;
+
+static uint32_t address_used; /* by the connections there are */
+
+#define PAGE_UP(bytes) (((bytes) + 4095) & ~(size_t)4095)
+
+static struct pool_budget budget_for(const struct server_config *config)
+{
+    return pool_budget_for(config->connections_max, conns_half_open_max(config),
+                           conns_closing_max(config));
+}
+
+size_t server_memory_bytes(const struct server_config *config)
+{
+    const struct pool_budget budget = budget_for(config);
+    return pool_memory_bytes(&budget) + PAGE_UP(conns_memory_bytes(config)) +
+           PAGE_UP(turn_memory_bytes());
+}
+
+void server_init(const struct server_config *config, void *memory)
+{
+    const struct pool_budget budget = budget_for(config);
+    uint8_t *at = memory;
+
+    assert(config->connections_max > 0 && config->response_bytes_max <= TCP_SND_BUF);
+    server = (struct server){.config = *config, .batch_ns = clock_ns()};
+    pool_init(&budget, at);
+    at += pool_memory_bytes(&budget);
+    conns_init(config, at);
+    at += PAGE_UP(conns_memory_bytes(config));
+    turn_init(at);
+
+    isn_init();
+    deadlines_init(config);
+    timers_init();
+    lwip_init();
+    link_init(config->address, config->netmask, config->gateway);
+    address_used = link_address();
+    endpoint_listen(config->port);
+    (void)link_flush();
+}
+
+/* ---- who may come in ---- */
+
+/* A slot for a connection, if need be that of one that can be missed. */
+static bool make_room(void)
+{
+    if (conns_count(CONN_OPEN) < server.config.connections_max)
+        return true;
+    struct server_conn *const conn = deadlines_give_way();
+    if (conn == NULL)
+        return false;
+    server.counters.connections_gave_way++;
+    turn_retire(conn);
+    return true;
+}
+
+/*
+ * A SYN takes a half-open slot, from the oldest if there is none: a flood of them cannot keep
+ * anybody out for longer than it takes to answer. Nobody gives way for a SYN, only for the ACK that
+ * follows it: what comes from a forged address costs no connection.
+ */
+static bool admit_syn(void)
+{
+    if (server.stopping)
+        return false;
+    if (conns_count(CONN_OPEN) >= server.config.connections_max && deadlines_give_way() == NULL) {
+        server.counters.connections_refused++;
+        return false;
+    }
+    if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config)) {
+        server.counters.connections_refused++;
+        tcp_abandon(deadlines_oldest(DEADLINE_HALF_OPEN)->pcb, 0);
+    }
+    pool_expect_pcb(true);
+    return true;
+}
+
+/*
+ * RFC 9293 section 3.6.1 and RFC 1122 section 4.2.2.13: a SYN with a number above all that the old
+ * connection used opens a new one out of TIME-WAIT. lwIP would reset it.
+ */
+static bool reopens(const struct server_conn *conn, const struct guard_segment *segment)
+{
+    return (segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+           TCP_SEQ_GEQ(segment->number, conn->pcb->rcv_nxt);
+}
+
+bool link_admit(const struct guard_segment *segment)
+{
+    if (segment->port != server.config.port)
+        return true; /* lwIP resets it */
+    struct server_conn *conn = conns_find(conns_key(segment->source, segment->source_port));
+
+    if (conn != NULL && conn->pcb->state == TIME_WAIT) {
+        if (reopens(conn, segment)) {
+            isn_stay_above(conn->pcb->snd_nxt);
+            tcp_abandon(conn->pcb, 0);
+            conn = NULL;
+        } else if ((segment->flags & TCP_FIN) != 0) {
+            deadlines_start(conn, DEADLINE_CLOSING);
+        }
+    }
+    if (conn == NULL)
+        return (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN || admit_syn();
+
+    if (conn->phase == CONN_HALF_OPEN && (segment->flags & (TCP_ACK | TCP_RST)) == TCP_ACK &&
+        !make_room()) {
+        server.counters.connections_refused++;
+        return false;
+    }
+    conns_show(conn);
+    conns_touch(conn);
+    return true;
+}
+
+void link_admitted(void)
+{
+    conns_hide();
+    pool_expect_pcb(false);
+}
+
+/* ---- the loop ---- */
+
+static void abandon(struct server_conn *conn)
+{
+    tcp_abandon(conn->pcb, 0);
+}
+
+/* Connections to an address that is no longer ours cannot go on. */
+static void follow_address(void)
+{
+    const uint32_t address = link_address();
+    if (address == address_used)
+        return;
+    if (address_used != 0)
+        conns_each(abandon);
+    address_used = address;
+}
+
+bool server_poll(void)
+{
+    server.batch_ns = clock_ns();
+    server.answered = false;
+    link_reap();
+    turns_retry();
+    if (link_receive() > 0)
+        server.counters.batches++;
+    timers_run();
+    follow_address();
+    turns_run();
+    if (server.answered)
+        server.config.handlers.on_batch();
+    return link_flush();
+}
+
+bool server_is_reachable(void)
+{
+    return link_address() != 0 && link_is_up();
+}
+
+uint32_t server_address(void)
+{
+    return link_address();
+}
+
+uint64_t server_batch_ns(void)
+{
+    return server.batch_ns;
+}
+
+/* ---- shutting down ---- */
+
+static void stop(struct server_conn *conn)
+{
+    if (conn->phase == CONN_HALF_OPEN)
+        tcp_abandon(conn->pcb, 0);
+    else if (conn->phase == CONN_OPEN && conn->deadline == DEADLINE_IDLE &&
+             conn->unread_first == NULL && conn->spill_first == NULL)
+        turn_retire(conn);
+}
+
+void server_stop(void)
+{
+    server.stopping = true;
+    conns_each(stop);
+}
+
+bool server_is_drained(void)
+{
+    return conns_count(CONN_OPEN) == 0 && conns_count(CONN_HALF_OPEN) == 0;
+}
+
+/* ---- counters ---- */
+
+void server_get_counters(struct server_counters *counters)
+{
+    const struct netdev_counters *const device = netdev_get_counters();
+
+    *counters = server.counters;
+    counters->connections_open = conns_count(CONN_OPEN);
+    counters->retransmissions = endpoint_retransmissions();
+    counters->dropped_frames = link_get_counters()->refused;
+    counters->memory_short = pool_refused();
+    counters->received_frames = device->received_frames;
+    counters->received_bytes = device->received_bytes;
+    counters->transmitted_frames = device->transmitted_frames;
+    counters->transmitted_bytes = device->transmitted_bytes;
+}

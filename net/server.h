@@ -1,0 +1,121 @@
+/*
+ * The face that net/ shows to app/: a TCP server on one port, on one core, driven by server_poll().
+ *
+ * One turn of the loop (a batch): take what the device has received, feed it to lwIP, then call the
+ * application once for each connection touched, then send what it answered with one tcp_output()
+ * a connection, refill, kick, run the timers that are due.
+ *
+ * app/ decides what the bytes mean; net/ decides who may be connected, for how long, and with how
+ * much memory. The application's state for a connection lives in memory that net/ owns, so that a connection
+ * costs one slot and nothing is allocated while it lives.
+ *
+ * Calls marked "in a handler" may be made only while net/ is calling one of the handlers.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct server_conn; /* one connection; valid from on_open until on_close returns */
+
+/* What a connection is waiting for: decides its deadline, and whether it may be made to give way. */
+enum server_wait {
+    SERVER_WAIT_REQUEST, /* idle between requests: idle_ms, then closed without on_timeout; the
+                            oldest of these gives way when every slot is taken */
+    SERVER_WAIT_HEAD,    /* a request has begun: head_ms */
+    SERVER_WAIT_BODY,    /* its head is complete: body_ms */
+};
+
+struct server_handlers {
+    /* A connection is established; `state` is zeroed. It waits as SERVER_WAIT_REQUEST. */
+    void (*on_open)(struct server_conn *conn, void *state);
+    /*
+     * The next bytes of the stream, in order, at least one; the same memory may hold them only during the call. Returns how many
+     * were taken (0 to len). What was not taken is offered again, first, once server_send_space()
+     * has grown; the peer's window stays closed by as much meanwhile. Return less than len ONLY
+     * for want of send space (or after server_close()). Called only while
+     * server_send_space() >= response_bytes_max.
+     */
+    size_t (*on_bytes)(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len);
+    /* The deadline of SERVER_WAIT_HEAD or _BODY has passed. May send, should server_close(). */
+    void (*on_timeout)(struct server_conn *conn, void *state);
+    /* The connection is gone, for whatever reason; the last call that names it. No sending. */
+    void (*on_close)(struct server_conn *conn, void *state);
+    /* After each batch in which on_bytes was called, once its answers were handed to TCP. */
+    void (*on_batch)(void);
+};
+
+struct server_config {
+    uint32_t address, netmask, gateway; /* IPv4, network byte order; address 0: DHCP */
+    uint16_t port;
+    uint32_t connections_max;
+    size_t state_bytes;        /* of the application's, a connection */
+    size_t response_bytes_max; /* the most that one request is answered with, head included */
+    uint32_t idle_ms, head_ms, body_ms;
+    uint32_t send_ms;   /* no octet acknowledged for so long while output waits: aborted */
+    uint32_t linger_ms; /* after server_close(): how long the peer may take to close its side */
+    struct server_handlers handlers;
+};
+
+/* How many bytes server_init() will need of its caller, for this configuration. */
+size_t server_memory_bytes(const struct server_config *config);
+
+/*
+ * Brings the network up and listens. `memory` (aligned to 4,096, server_memory_bytes() long) belongs to net/ from
+ * then on. With DHCP it listens at once and is reachable when a lease has come. Called once.
+ */
+void server_init(const struct server_config *config, void *memory);
+
+/* One turn of the loop. True if anything was received or sent: the caller may PAUSE if not. */
+bool server_poll(void);
+
+/* True once an address is configured and the link is up. */
+bool server_is_reachable(void);
+
+/* The address in use, network byte order; 0 while DHCP has none. */
+uint32_t server_address(void);
+
+/* clock_ns() as read when the current batch began: what every event in it is dated with. */
+uint64_t server_batch_ns(void);
+
+/* ---- in a handler ---- */
+
+/* Bytes that server_send() will take now without fail. 0 also when memory for sending is short. */
+size_t server_send_space(const struct server_conn *conn);
+
+/* Appends to the stream; copies. len MUST NOT exceed server_send_space(). */
+void server_send(struct server_conn *conn, const void *bytes, size_t len);
+
+/* (Re)starts the deadline of what the connection waits for from now on. */
+void server_wait_for(struct server_conn *conn, enum server_wait what);
+
+/*
+ * No more will be read; what was sent is delivered, then FIN, then whatever the peer still sends is
+ * read and discarded until it closes too or linger_ms is over (so that an error's text is not lost to
+ * a reset: RFC 9112 section 9.6). on_close follows.
+ */
+void server_close(struct server_conn *conn);
+
+/* ---- shutting down ---- */
+
+/* Accepts no more, closes idle connections; others finish their request. Poll on until drained. */
+void server_stop(void);
+
+bool server_is_drained(void);
+
+/* ---- counted since boot ---- */
+
+struct server_counters {
+    uint64_t connections_accepted, connections_refused, connections_gave_way;
+    uint32_t connections_open;
+    uint64_t retransmissions;
+    uint64_t batches;
+    uint64_t timeouts;       /* deadlines that passed, of any kind */
+    uint64_t dropped_frames; /* refused before lwIP saw them */
+    uint64_t memory_short;   /* allocations that lwIP was refused */
+    /* of the device: */
+    uint64_t received_frames, received_bytes, transmitted_frames, transmitted_bytes;
+};
+
+void server_get_counters(struct server_counters *counters);

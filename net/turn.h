@@ -1,0 +1,39 @@
+/*
+ * A connection's turn: once a batch for each that was touched. Its bytes go to the application, the
+ * answers to TCP, and what TCP then has to say to the wire.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "net/conn.h"
+
+size_t turn_memory_bytes(void);
+void turn_init(void *memory);
+
+/* Gives every connection that was touched its turn. */
+void turns_run(void);
+
+/* Tries again what had no memory, or no descriptors. Before the batch. */
+void turns_retry(void);
+
+/* In-order bytes arrived: they are the connection's now, until its turn. */
+void turn_queue(struct server_conn *conn, struct pbuf *p);
+
+/* True while something that was sent is not acknowledged; a FIN does not count. */
+bool turn_output_waits(const struct server_conn *conn);
+
+/* Closes an idle connection, which is gone for the application at once. */
+void turn_retire(struct server_conn *conn);
+
+/* Calls on_timeout. */
+void turn_time_out(struct server_conn *conn);
+
+/* Frees what is unread. */
+void turn_forget(struct server_conn *conn);
+
+/*
+ * After lwIP had to do with the connection outside of a turn: keeps its place in the lists of
+ * timers.c and deadlines.c, and ends its life as a connection when TCP has.
+ */
+void turn_settle(struct server_conn *conn);
