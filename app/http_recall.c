@@ -1,0 +1,247 @@
+/*
+ * A small table of heads, each cut in two at the digits of its Content-Length:
+ *
+ *     POST /event HTTP/1.1\r\nHost: a\r\nContent-Length: 38\r\nAccept: x\r\n\r\n
+ *     '----------------- prefix -----------------------' '----- suffix -----'
+ *
+ * The digits are all that differs between two requests of one client, and all that they change is
+ * the content's length. That holds for a head whose meaning does not depend on its Content-Length
+ * in another way, so one with Expect is not remembered (it means more when content comes), nor a
+ * chunked one (it has no digits). A head without Content-Length is all prefix.
+ *
+ * Cost. A hit is a comparison of the head, 8 bytes at a time: half an instruction a byte and about
+ * a hundred besides, where parsing takes twenty a byte. Of a head that is not the one, the last 8
+ * bytes of its prefix are looked at, where they would have to be: heads of other lengths are out
+ * after a handful of instructions. Since a client could fill the table with heads alike in that,
+ * at most HEADS_COMPARED_MAX of them, beside the one that the hint names, are compared further.
+ *
+ * Replacement. The table is shared, so a client with ever new heads must neither drive out what
+ * others use nor make every request pay for a copy. Once the table is full only one in
+ * MISSES_PER_REPLACEMENT heads offered gets in, and it takes the place of one that was not
+ * recalled since the search for a place last came by (the clock algorithm).
+ */
+#include "app/http_recall.h"
+
+#include <string.h>
+
+#define HEADS_COMPARED_MAX     2 /* beside the hinted one */
+#define MISSES_PER_REPLACEMENT 16
+#define DIGITS_MAX             5 /* of HTTP_BODY_BYTES_MAX */
+#define PREFIX_BYTES_MIN       8
+#define SUFFIX_BYTES_MIN       4 /* a line end and the blank line */
+
+_Static_assert(HTTP_BODY_BYTES_MAX < 100000, "DIGITS_MAX is wrong");
+_Static_assert(SUFFIX_BYTES_MIN + 1 >= DIGITS_MAX, "digits are read without a look at the end");
+_Static_assert((HTTP_RECALL_HEADS & (HTTP_RECALL_HEADS - 1)) == 0, "not a power of two");
+
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/*
+ * memcmp() in line, for at least 4 bytes. Four words between two branches, because an emulator
+ * ends a block of code at each; the last four overlap those before them.
+ */
+static inline bool equal_32(const uint8_t *a, const uint8_t *b)
+{
+    return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) |
+            (load64(a + 16) ^ load64(b + 16)) | (load64(a + 24) ^ load64(b + 24))) == 0;
+}
+
+static inline bool equal(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    if (len >= 32) {
+        const uint8_t *const last_a = a + len - 32, *const last_b = b + len - 32;
+        for (; a < last_a; a += 32, b += 32)
+            if (!equal_32(a, b))
+                return false;
+        return equal_32(last_a, last_b);
+    }
+    if (len < 8)
+        return ((load32(a) ^ load32(b)) | (load32(a + len - 4) ^ load32(b + len - 4))) == 0;
+    uint64_t differs = load64(a + len - 8) ^ load64(b + len - 8);
+    for (size_t i = 0; i + 8 < len; i += 8)
+        differs |= load64(a + i) ^ load64(b + i);
+    return differs == 0;
+}
+
+void http_recall_init(struct http_recall *recall)
+{
+    memset(recall, 0, sizeof *recall);
+    for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++)
+        recall->prefix_len[i] = SIZE_MAX;
+}
+
+/* Is the prefix's end where it would have to be? `len` is below SIZE_MAX, an empty slot's. */
+static inline bool may_match(const struct http_recall *recall, unsigned slot, const uint8_t *bytes,
+                             size_t len)
+{
+    const size_t prefix_len = recall->prefix_len[slot];
+    return prefix_len <= len && load64(bytes + prefix_len - 8) == recall->prefix_end[slot];
+}
+
+static bool matches(struct http_recall *recall, unsigned slot, const uint8_t *bytes, size_t len,
+                    struct http_recalled *found)
+{
+    const struct http_recall_head *const head = &recall->head[slot];
+    const size_t prefix_len = recall->prefix_len[slot], suffix_len = head->suffix_len;
+    const uint8_t *const digits = bytes + prefix_len;
+    const size_t left = len - prefix_len;
+    size_t n = 0, content_len = 0;
+
+    if (!equal(bytes, head->bytes, prefix_len))
+        return false;
+    if (suffix_len > 0) {
+        if (left <= suffix_len) /* else there are DIGITS_MAX bytes at least */
+            return false;
+        for (uint8_t digit; n < DIGITS_MAX && (digit = (uint8_t)(digits[n] - '0')) < 10; n++)
+            content_len = content_len * 10 + digit;
+        if (n == 0 || content_len > HTTP_BODY_BYTES_MAX || left - n < suffix_len ||
+            !equal(digits + n, head->bytes + prefix_len, suffix_len))
+            return false;
+    }
+    recall->used_lately[slot] = 1;
+    *found = (struct http_recalled){.head_len = prefix_len + n + suffix_len,
+                                    .content_len = content_len,
+                                    .request = &head->request};
+    return true;
+}
+
+/* Not the head that the hint named. */
+__attribute__((noinline)) static bool find_elsewhere(struct http_recall *recall, uint8_t *hint,
+                                                     const uint8_t *bytes, size_t len,
+                                                     struct http_recalled *found)
+{
+    unsigned compared = 0;
+
+    for (unsigned i = 1; i < HTTP_RECALL_HEADS && compared < HEADS_COMPARED_MAX; i++) {
+        const unsigned slot = (*hint + i) & (HTTP_RECALL_HEADS - 1);
+        if (!may_match(recall, slot, bytes, len))
+            continue;
+        if (matches(recall, slot, bytes, len, found)) {
+            *hint = (uint8_t)slot;
+            return true;
+        }
+        compared++;
+    }
+    return false;
+}
+
+bool http_recall_find(struct http_recall *recall, uint8_t *hint, const uint8_t *bytes, size_t len,
+                      struct http_recalled *found)
+{
+    const unsigned slot = *hint & (HTTP_RECALL_HEADS - 1);
+
+    if (may_match(recall, slot, bytes, len) && matches(recall, slot, bytes, len, found))
+        return true;
+    return find_elsewhere(recall, hint, bytes, len, found);
+}
+
+/* ---- learning ---- */
+
+/* Where a head is to be cut: the digits; begin == end for none. */
+struct cut {
+    size_t begin, end;
+};
+
+static bool is_digit(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+static bool is_name(const uint8_t *line, size_t len, const char *name)
+{
+    const size_t name_len = strlen(name);
+
+    if (len <= name_len || line[name_len] != ':')
+        return false;
+    for (size_t i = 0; i < name_len; i++) {
+        const uint8_t letter = line[i];
+        if ((letter >= 'A' && letter <= 'Z' ? letter | 0x20 : letter) != (uint8_t)name[i])
+            return false;
+    }
+    return true;
+}
+
+/* The digits within a line "Content-Length: 38 \r\n" that the parser has accepted. */
+static struct cut find_digits(const uint8_t *head, size_t begin, size_t end)
+{
+    struct cut cut;
+
+    while (begin < end && !is_digit(head[begin]))
+        begin++;
+    cut.begin = begin;
+    while (begin < end && is_digit(head[begin]))
+        begin++;
+    cut.end = begin;
+    return cut;
+}
+
+/* False if what the head means may depend on its digits, or if it has more of them than we read. */
+static bool find_cut(const uint8_t *head, size_t len, struct cut *cut)
+{
+    *cut = (struct cut){.begin = len, .end = len};
+    for (size_t begin = 0; begin < len;) {
+        size_t end = begin;
+        while (end < len && head[end] != '\n')
+            end++;
+        const uint8_t *const line = head + begin;
+        if (is_name(line, end - begin, "expect") || is_name(line, end - begin, "transfer-encoding"))
+            return false;
+        if (is_name(line, end - begin, "content-length"))
+            *cut = find_digits(head, begin, end);
+        begin = end + 1;
+    }
+    return cut->end - cut->begin <= DIGITS_MAX;
+}
+
+/* An empty slot, or one whose head was not recalled for a while. HTTP_RECALL_HEADS: none now. */
+static unsigned find_slot(struct http_recall *recall)
+{
+    for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++)
+        if (recall->prefix_len[i] == SIZE_MAX)
+            return i;
+    if (++recall->misses < MISSES_PER_REPLACEMENT)
+        return HTTP_RECALL_HEADS;
+    recall->misses = 0;
+    for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++) {
+        const unsigned slot = recall->replace_next++ & (HTTP_RECALL_HEADS - 1);
+        if (!recall->used_lately[slot])
+            return slot;
+        recall->used_lately[slot] = 0;
+    }
+    return HTTP_RECALL_HEADS; /* every one was in use; the next time one of them may not be */
+}
+
+void http_recall_learn(struct http_recall *recall, uint8_t *hint, const uint8_t *head,
+                       size_t head_len, const struct http_request *request)
+{
+    struct cut cut;
+
+    /* Empty lines before a request are counted, so they have a meaning beyond their bytes. */
+    if (head_len > HTTP_RECALL_HEAD_BYTES_MAX || head[0] == '\r')
+        return;
+    const unsigned slot = find_slot(recall);
+    if (slot == HTTP_RECALL_HEADS || !find_cut(head, head_len, &cut) ||
+        cut.begin < PREFIX_BYTES_MIN)
+        return;
+    struct http_recall_head *const known = &recall->head[slot];
+    known->request = *request;
+    known->suffix_len = (uint16_t)(head_len - cut.end);
+    memcpy(known->bytes, head, cut.begin);
+    memcpy(known->bytes + cut.begin, head + cut.end, head_len - cut.end);
+    recall->prefix_len[slot] = cut.begin;
+    recall->prefix_end[slot] = load64(head + cut.begin - 8);
+    recall->used_lately[slot] = 0;
+    *hint = (uint8_t)slot;
+}

@@ -1,0 +1,266 @@
+/*
+ * Heads that are recalled: exactly those that were learned, digits apart, and never with another
+ * meaning than the full parser gives them.
+ */
+#include "app/http_recall.h"
+#include "tests/unit/http_means.h"
+
+#define HEAD(length)                                                                               \
+    "POST /event HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\nAccept: *\r\n\r\n"
+
+static struct http_recall recall;
+static struct http_recalled found;
+static uint8_t hint;
+
+/* As the application does: the parser reads a head, and the table is offered it. */
+static void learn(const char *head)
+{
+    struct http_parser parser;
+    struct http_body body;
+    size_t taken;
+
+    http_reset(&parser);
+    if (http_next(&parser, (const uint8_t *)head, strlen(head), &taken, &body) == HTTP_READY)
+        http_recall_learn(&recall, &hint, (const uint8_t *)head, taken, &parser.request);
+}
+
+static void start(void)
+{
+    http_recall_init(&recall);
+    hint = 0;
+}
+
+static bool find(const char *bytes)
+{
+    static uint8_t copy[1024]; /* at its end, for the sanitizer */
+    const size_t len = strlen(bytes);
+    memcpy(copy + sizeof copy - len, bytes, len);
+    return http_recall_find(&recall, &hint, copy + sizeof copy - len, len, &found);
+}
+
+TEST(recall_knows_nothing_at_first)
+{
+    static const uint8_t zeros[HTTP_BODY_BYTES_MAX + 100];
+
+    start();
+    CHECK(!find(HEAD("5")));
+    CHECK(!find(""));
+    CHECK(!http_recall_find(&recall, &hint, zeros, sizeof zeros, &found));
+}
+
+TEST(recall_gives_the_length_that_the_digits_say)
+{
+    static const struct {
+        const char *head;
+        size_t len;
+    } heads[] = {
+        {HEAD("5"), 5},         {HEAD("0"), 0},     {HEAD("38"), 38},
+        {HEAD("65536"), 65536}, {HEAD("00007"), 7},
+    };
+    start();
+    learn(HEAD("38"));
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        CHECK(find(heads[i].head));
+        CHECK_EQ(found.head_len, strlen(heads[i].head));
+        CHECK_EQ(found.content_len, heads[i].len);
+        CHECK_EQ(found.request->method, HTTP_POST);
+        CHECK_EQ(found.request->path_len, 6);
+        CHECK(found.request->has_length && found.request->keep_alive);
+    }
+    CHECK(!find(HEAD("")));
+    CHECK(!find(HEAD("") "{}"));
+    CHECK(!find(HEAD("65537")));
+    CHECK(!find(HEAD("99999")));
+    CHECK(!find(HEAD("000005")));
+    CHECK(!find(HEAD("5 ")));
+    CHECK(!find(HEAD(" 5")));
+    CHECK(!find(HEAD("5,5")));
+    CHECK(!find(HEAD("-5")));
+    CHECK(!find(HEAD("5:")));
+    CHECK(!find(HEAD("/5")));
+}
+
+TEST(recall_takes_a_head_without_length)
+{
+    static const char head[] = "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    start();
+    learn(head);
+    CHECK(find("GET /stats HTTP/1.1\r\nHost: a\r\n\r\nGET /"));
+    CHECK_EQ(found.head_len, sizeof head - 1);
+    CHECK_EQ(found.content_len, 0);
+    CHECK(!found.request->has_length);
+}
+
+TEST(recall_refuses_any_other_head)
+{
+    static const char *const heads[] = {
+        HEAD("38"),
+        "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "POST /event HTTP/1.1\r\nContent-Length:38  \r\nHost: somebody.example:8080\r\n\r\n",
+        "POST /event HTTP/1.1\r\nHost: a\r\ncontent-length: 38\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        char head[200];
+        const size_t len = strlen(heads[i]);
+
+        start();
+        learn(heads[i]);
+        CHECK(find(heads[i]));
+        for (size_t at = 0; at < len; at++) {
+            strcpy(head, heads[i]);
+            head[at] = '\0';
+            CHECK(!find(head)); /* cut off */
+            head[at] = (char)(heads[i][at] ^ 0x40);
+            CHECK(!find(head)); /* damaged */
+            head[at] = 'x';
+            CHECK(head[at] == heads[i][at] || !find(head));
+        }
+    }
+}
+
+TEST(recall_does_not_remember_what_its_digits_could_change)
+{
+    static const char *const heads[] = {
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\neXPECT: x\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000005\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        start();
+        learn(heads[i]);
+        CHECK(!find(heads[i]));
+    }
+    /* Nor what is too long. */
+    char head[HTTP_RECALL_HEAD_BYTES_MAX + 2] = "GET / HTTP/1.0\r\nX: ";
+    for (size_t len = HTTP_RECALL_HEAD_BYTES_MAX; len <= HTTP_RECALL_HEAD_BYTES_MAX + 1; len++) {
+        memset(head + 19, 'y', len - 19);
+        strcpy(head + len - 4, "\r\n\r\n");
+        start();
+        learn(head);
+        CHECK_EQ(find(head), len == HTTP_RECALL_HEAD_BYTES_MAX);
+    }
+}
+
+/* "GET /n HTTP/1.0", with numbers of one length, so that the heads are as alike as they can be. */
+static const char *numbered(unsigned number)
+{
+    static char head[] = "GET /000000 HTTP/1.0\r\n\r\n";
+    for (size_t at = 10; at > 4; at--, number /= 10)
+        head[at] = (char)('0' + number % 10);
+    return head;
+}
+
+TEST(recall_finds_a_head_whatever_the_hint)
+{
+    start();
+    for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++) {
+        char head[] = "GET /aaaaaaaa HTTP/1.0\r\n\r\n";
+        memmove(head + 5 + i, head + 13, sizeof head - 13);
+        learn(head);
+    }
+    for (unsigned h = 0; h < 256; h++) {
+        hint = (uint8_t)h;
+        CHECK(find("GET /aaa HTTP/1.0\r\n\r\n"));
+        CHECK_EQ(found.request->path_len, 4);
+        CHECK(find("GET /aaa HTTP/1.0\r\n\r\n"));
+        hint = (uint8_t)h;
+        CHECK(!find("GET /aab HTTP/1.0\r\n\r\n"));
+    }
+}
+
+TEST(recall_keeps_a_head_in_use_from_one_who_never_repeats_his)
+{
+    uint8_t honest = 0, hostile = 0;
+
+    start();
+    learn(HEAD("38"));
+    honest = hint;
+    for (unsigned i = 0; i < 10000; i++) {
+        hint = hostile;
+        if (!find(numbered(i)))
+            learn(numbered(i));
+        hostile = hint;
+        if (i % 50 != 0)
+            continue;
+        hint = honest;
+        CHECK(find(HEAD("38")));
+        honest = hint;
+    }
+}
+
+TEST(recall_learns_a_new_head_within_a_bound)
+{
+    unsigned misses = 0;
+
+    start();
+    for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++) {
+        learn(numbered(i));
+        CHECK(find(numbered(i))); /* so all are in use */
+    }
+    for (; !find(HEAD("38")); misses++) {
+        CHECK(misses < 100);
+        learn(HEAD("38"));
+    }
+    CHECK(misses > 1);
+}
+
+/* ---- the same meaning as without it ---- */
+
+static uint32_t random_state = 0x7a11;
+
+static uint32_t random_below(uint32_t bound)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state % bound;
+}
+
+TEST(recall_agrees_with_the_parser_on_any_stream)
+{
+    static const char *const requests[] = {
+        HEAD("2") "{}",
+        HEAD("10") "0123456789",
+        HEAD("0"),
+        "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "POST /event HTTP/1.1\r\nHost: a\r\nContent-Length:3 \r\n\r\nabc",
+        "POST /event HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+        "POST /event HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        "POST /event HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "\r\n",
+        "\r",
+        HEAD("65537"),
+    };
+    static char stream[4096];
+    unsigned recalled = 0;
+
+    start();
+    for (unsigned round = 0; round < 3000; round++) {
+        size_t len = 0;
+        for (uint32_t n = 1 + random_below(8); n > 0; n--) {
+            const uint32_t pick = random_below(100) < 95 ? random_below(9) : 9 + random_below(3);
+            strcpy(stream + len, requests[pick]);
+            len += strlen(requests[pick]);
+        }
+        if (random_below(2) == 0)
+            stream[random_below((uint32_t)len)] ^= (char)(1 << random_below(8));
+        transcript_begin(&whole, NULL);
+        transcript_feed(&whole, stream, len);
+        transcript_end(&whole);
+        const uint32_t piece_max = random_below(2) == 0 ? (uint32_t)len : 1 + random_below(200);
+        transcript_begin(&cut, &recall);
+        for (size_t at = 0, piece; at < len; at += piece) {
+            piece = 1 + random_below(piece_max);
+            piece = piece < len - at ? piece : len - at;
+            transcript_feed(&cut, stream + at, piece);
+        }
+        recalled += cut.recalled;
+        CHECK(same_as_whole(stream, len, "with heads recalled", piece_max));
+    }
+    CHECK(recalled > 1000); /* or it would have compared nothing */
+}
