@@ -1,0 +1,49 @@
+/*
+ * What both ways into app/event.h look at bytes with: JSON's white space, and finding the end of a run of
+ * plain string bytes, eight at a time.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* RFC 8259 s.2. */
+static inline bool event_is_space(uint8_t byte)
+{
+    return byte <= ' ' && (byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t');
+}
+
+static inline bool event_is_digit(uint8_t byte)
+{
+    return (unsigned)byte - (unsigned)'0' <= 9;
+}
+
+/* The byte at `bytes` in bits 0 to 7, and so on: x86-64 is little-endian. */
+static inline uint64_t event_load_word(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+#define EVENT_EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/*
+ * Bit 7 is set in the first byte of the word that may not simply be copied: a quote, a backslash, a control or
+ * a byte that is not ASCII. Where none is, no bit is set at all. Bytes after the first may be marked wrongly (a
+ * subtraction borrows only from a byte that is marked itself), those before it are not.
+ */
+static inline uint64_t event_special_bytes(uint64_t word)
+{
+    const uint64_t quote = (word ^ EVENT_EVERY_BYTE('"')) - EVENT_EVERY_BYTE(1);
+    const uint64_t backslash = (word ^ EVENT_EVERY_BYTE('\\')) - EVENT_EVERY_BYTE(1);
+    const uint64_t control = word - EVENT_EVERY_BYTE(' ');
+    return (quote | backslash | control | word) & EVENT_EVERY_BYTE(0x80);
+}
+
+/* Which of the word's bytes the first one marked is. */
+static inline unsigned event_first_special(uint64_t special)
+{
+    return (unsigned)__builtin_ctzll(special) / 8;
+}
