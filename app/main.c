@@ -1,0 +1,249 @@
+/*
+ * The only file that sees every room: options, memory, the loop.
+ *
+ * Memory is taken here, once, in this order: the network device's rings, the connections' (as many as
+ * max-connections= says), and the users' what max-users= needs, or all that is left.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "app/routes.h"
+#include "app/stats.h"
+#include "app/users.h"
+#include "kernel/clock.h"
+#include "kernel/cmdline.h"
+#include "kernel/console.h"
+#include "kernel/cpu.h"
+#include "kernel/entropy.h"
+#include "kernel/log.h"
+#include "kernel/memory.h"
+#include "kernel/start.h"
+#include "kernel/virtio_mmio.h"
+#include "kernel/virtio_net.h"
+#include "net/address.h"
+#include "net/server.h"
+
+#define CTRL_C          0x03
+#define HOUSEKEEPING_NS (10 * CLOCK_NS_PER_MS)
+#define DRAIN_NS_MAX    (2 * CLOCK_NS_PER_S)
+
+/* ---- options ---- */
+
+static struct {
+    struct address address; /* zero: DHCP */
+    uint64_t port;
+    uint64_t users_max; /* 0: as many as memory allows */
+    uint64_t user_id_bytes;
+    uint64_t connections_max;
+    uint64_t idle_ms, head_ms, body_ms, send_ms, linger_ms;
+    uint64_t log_level;
+} options = {
+    .port = 8080,
+    .user_id_bytes = 16,
+    .connections_max = 1024,
+    .idle_ms = 60000,
+    .head_ms = 10000,
+    .body_ms = 10000,
+    .send_ms = 20000,
+    .linger_ms = 2000,
+    .log_level = LOG_INFO,
+};
+
+#define TIME_OPTION(option_name, member, option_help)                                              \
+    {                                                                                              \
+        .name = option_name, .value = "TIME", .help = option_help, .kind = CMDLINE_TIME,           \
+        .min = 10, .max = 86400000, .target = &options.member                                      \
+    }
+
+static const struct cmdline_option option_table[] = {
+    {.name = "ip",
+     .value = "ADDR/PREFIX[,GATEWAY]|dhcp",
+     .help = "the address; dhcp if not given",
+     .kind = CMDLINE_PARSED,
+     .parse = address_parse,
+     .target = &options.address},
+    {.name = "port",
+     .value = "NUMBER",
+     .help = "TCP port; 8080 if not given",
+     .kind = CMDLINE_NUMBER,
+     .min = 1,
+     .max = 65535,
+     .target = &options.port},
+    {.name = "max-users",
+     .value = "NUMBER",
+     .help = "distinct userIds; as many as memory allows if not given",
+     .kind = CMDLINE_NUMBER,
+     .min = 1,
+     .max = USERS_MAX,
+     .target = &options.users_max},
+    {.name = "user-id-bytes",
+     .value = "NUMBER",
+     .help = "average length of a userId that max-users= reckons with; 16",
+     .kind = CMDLINE_NUMBER,
+     .min = 1,
+     .max = USERS_ID_BYTES_MAX,
+     .target = &options.user_id_bytes},
+    {.name = "max-connections",
+     .value = "NUMBER",
+     .help = "connections at once; 1024",
+     .kind = CMDLINE_NUMBER,
+     .min = 1,
+     .max = 60000,
+     .target = &options.connections_max},
+    TIME_OPTION("idle-timeout", idle_ms, "a connection without a request is closed; 60s"),
+    TIME_OPTION("head-timeout", head_ms, "a request's head must be complete; 10s"),
+    TIME_OPTION("body-timeout", body_ms, "and then its body; 10s"),
+    TIME_OPTION("send-timeout", send_ms, "a client that acknowledges nothing is dropped; 20s"),
+    TIME_OPTION("linger-timeout", linger_ms, "a client that was told to close must; 2s"),
+    {.name = "log",
+     .value = "error|warn|info|debug",
+     .help = "what the console shows; info",
+     .kind = CMDLINE_CHOICE,
+     .choices = "error|warn|info|debug", /* in the order of enum log_level */
+     .target = &options.log_level},
+    VIRTIO_MMIO_OPTION,
+};
+
+#define OPTION_COUNT (sizeof option_table / sizeof option_table[0])
+
+static void log_help_line(const char *text)
+{
+    log_error("main", "  %s", text);
+}
+
+static bool read_options(void)
+{
+    char error[CMDLINE_ERROR_BYTES_MAX];
+    if (!cmdline_parse(kernel_command_line(), option_table, OPTION_COUNT, error)) {
+        log_error("main", "command line: %s; the options known:", error);
+        cmdline_help(option_table, OPTION_COUNT, log_help_line);
+        return false;
+    }
+    log_set_level((enum log_level)options.log_level);
+    return true;
+}
+
+/* ---- memory ---- */
+
+static unsigned long kib(size_t bytes)
+{
+    return (unsigned long)(bytes / 1024);
+}
+
+/* NULL, with the reason in the log, when there is not enough. */
+static struct users *make_users(void)
+{
+    const size_t free_bytes = memory_free_bytes();
+    const uint64_t fits = users_max_within(free_bytes, options.user_id_bytes);
+    const uint64_t users_max = options.users_max != 0 ? options.users_max : fits;
+    if (users_max == 0 || users_max > fits) {
+        log_error("main",
+                  "out of memory: max-users=%" PRIu64 " is asked for; %lu KiB are left, which hold "
+                  "%" PRIu64 " with ids of %" PRIu64 " bytes",
+                  users_max, kib(free_bytes), fits, options.user_id_bytes);
+        return NULL;
+    }
+    const size_t bytes =
+        options.users_max != 0 ? users_memory_bytes(users_max, options.user_id_bytes) : free_bytes;
+    struct siphash_key key;
+    entropy_fill(&key, sizeof key);
+    return users_init(memory_take_dirty(bytes, 64, "users"), bytes, users_max, &key);
+}
+
+static bool make_server(struct server_config *config)
+{
+    *config = (struct server_config){
+        .address = options.address.address,
+        .netmask = options.address.netmask,
+        .gateway = options.address.gateway,
+        .port = (uint16_t)options.port,
+        .connections_max = (uint32_t)options.connections_max,
+        .idle_ms = (uint32_t)options.idle_ms,
+        .head_ms = (uint32_t)options.head_ms,
+        .body_ms = (uint32_t)options.body_ms,
+        .send_ms = (uint32_t)options.send_ms,
+        .linger_ms = (uint32_t)options.linger_ms,
+    };
+    routes_configure(config);
+    const size_t bytes = server_memory_bytes(config);
+    if (bytes > memory_free_bytes()) {
+        log_error("main", "out of memory: max-connections=%u takes %lu KiB; %lu KiB are left",
+                  (unsigned)config->connections_max, kib(bytes), kib(memory_free_bytes()));
+        return false;
+    }
+    void *const memory = memory_take_dirty(bytes, 4096, "connections");
+    struct users *const users = make_users();
+    if (users == NULL)
+        return false;
+    log_info("main", "%u connections in %lu KiB, %" PRIu64 " users in %lu KiB",
+             (unsigned)config->connections_max, kib(bytes), users_limit(users),
+             kib(users_memory_limit(users)));
+    routes_init(&(struct routes_config){.users = users, .now_ns = clock_ns, .wall_s = clock_wall});
+    server_init(config, memory);
+    return true;
+}
+
+/* ---- running ---- */
+
+/* Says so once there is an address to be reached at. True when it has been said. */
+static bool announce(void)
+{
+    if (server_address() == 0)
+        return false;
+    const uint32_t address = server_address(); /* network byte order */
+    const uint8_t *const bytes = (const uint8_t *)&address;
+    log_info("main",
+             "listening on http://%u.%u.%u.%u:%u, %" PRIu64 " us after the first instruction",
+             bytes[0], bytes[1], bytes[2], bytes[3], (unsigned)options.port, clock_ns() / 1000);
+    return true;
+}
+
+static void serve(void)
+{
+    bool announced = announce();
+    uint64_t housekeeping_ns = 0;
+    if (!announced)
+        log_info("main", "waiting for an address by DHCP");
+    for (;;) {
+        if (!server_poll())
+            cpu_pause();
+        if (server_batch_ns() < housekeeping_ns)
+            continue;
+        housekeeping_ns = server_batch_ns() + HOUSEKEEPING_NS;
+        if (!announced)
+            announced = announce();
+        if (console_read() == CTRL_C)
+            return;
+    }
+}
+
+static void drain(void)
+{
+    log_info("main", "stopping");
+    server_stop();
+    const uint64_t end_ns = clock_ns() + DRAIN_NS_MAX;
+    while (!server_is_drained() && clock_ns() < end_ns) {
+        if (!server_poll())
+            cpu_pause();
+    }
+    struct server_counters counters;
+    server_get_counters(&counters);
+    if (counters.connections_open != 0)
+        log_warn("main", "%u connections were cut", (unsigned)counters.connections_open);
+}
+
+int main(void)
+{
+    struct server_config config;
+    if (!read_options() || !netdev_init() || !make_server(&config))
+        return EXIT_FAILURE;
+    serve();
+    drain();
+    char text[STATS_TEXT_BYTES_MAX];
+    const size_t len = stats_print(routes_stats(), text);
+    log_info("main", "%.*s", (int)len, text);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,241 @@
+#include "app/metrics.h"
+
+#include <assert.h>
+
+#include "app/text.h"
+
+#ifndef TALLY_VERSION
+#define TALLY_VERSION "unknown"
+#endif
+_Static_assert(sizeof TALLY_VERSION <= 64, "METRICS_BYTES_MAX counts on it");
+
+static const uint16_t broken_statuses[METRICS_BROKEN] = {400, 408, 413, 414, 431, 501, 505};
+
+static const struct {
+    uint64_t ns;
+    const char *label; /* seconds */
+} bounds[METRICS_BUCKETS] = {
+    {10000, "0.00001"},  {25000, "0.000025"}, {50000, "0.00005"},  {100000, "0.0001"},
+    {250000, "0.00025"}, {500000, "0.0005"},  {1000000, "0.001"},  {2500000, "0.0025"},
+    {5000000, "0.005"},  {10000000, "0.01"},  {25000000, "0.025"}, {50000000, "0.05"},
+    {100000000, "0.1"},  {250000000, "0.25"}, {500000000, "0.5"},  {1000000000, "1"},
+    {2500000000, "2.5"}, {5000000000, "5"},   {10000000000, "10"},
+};
+
+static const char *const event_reasons[METRICS_EVENT_REASONS] = {
+    [EVENT_OK] = NULL, /* no failure */
+    [EVENT_EMPTY] = "empty",
+    [EVENT_SYNTAX] = "syntax",
+    [EVENT_UTF8] = "utf8",
+    [EVENT_NESTING] = "nesting",
+    [EVENT_TRAILING] = "trailing",
+    [EVENT_TRUNCATED] = "truncated",
+    [EVENT_NOT_OBJECT] = "not_object",
+    [EVENT_USER_ID_MISSING] = "user_id_missing",
+    [EVENT_USER_ID_TYPE] = "user_id_type",
+    [EVENT_USER_ID_EMPTY] = "user_id_empty",
+    [EVENT_USER_ID_LONG] = "user_id_long",
+    [EVENT_USER_ID_SURROGATE] = "user_id_surrogate",
+    [EVENT_VALUE_MISSING] = "value_missing",
+    [EVENT_VALUE_TYPE] = "value_type",
+    [EVENT_VALUE_RANGE] = "value_range",
+};
+
+/* ---- counting ---- */
+
+void metrics_count_broken(struct metrics *metrics, uint16_t status)
+{
+    unsigned at = 0;
+    while (at < METRICS_BROKEN && broken_statuses[at] != status)
+        at++;
+    assert(at < METRICS_BROKEN);
+    metrics->broken[at]++;
+}
+
+void metrics_observe(struct metrics *metrics, uint64_t duration_ns, uint64_t requests)
+{
+    unsigned at = 0;
+    while (at < METRICS_BUCKETS && duration_ns > bounds[at].ns)
+        at++;
+    metrics->buckets[at] += requests;
+    metrics->duration_ns += duration_ns * requests;
+}
+
+/* ---- text ---- */
+
+static void put_header(struct text *text, const char *name, const char *type, const char *help)
+{
+    text_put(text, "# HELP ");
+    text_put(text, name);
+    text_put(text, " ");
+    text_put(text, help);
+    text_put(text, "\n# TYPE ");
+    text_put(text, name);
+    text_put(text, " ");
+    text_put(text, type);
+    text_put(text, "\n");
+}
+
+static void put_value(struct text *text, const char *name, uint64_t value)
+{
+    text_put(text, name);
+    text_put(text, " ");
+    text_put_u64(text, value);
+    text_put(text, "\n");
+}
+
+static void put_seconds(struct text *text, const char *name, uint64_t ns)
+{
+    text_put(text, name);
+    text_put(text, " ");
+    text_put_u64(text, ns / 1000000000);
+    text_put(text, ".");
+    text_put_padded(text, ns % 1000000000, 9);
+    text_put(text, "\n");
+}
+
+/* A combination that has not happened is not there (and sums are the same without it). */
+static void put_requests(struct text *text, const char *method, const char *endpoint,
+                         uint16_t status, uint64_t value)
+{
+    if (value == 0)
+        return;
+    text_put(text, "http_requests_total{method=\"");
+    text_put(text, method);
+    text_put(text, "\",endpoint=\"");
+    text_put(text, endpoint);
+    text_put(text, "\",status=\"");
+    text_put_u64(text, status);
+    text_put(text, "\"} ");
+    text_put_u64(text, value);
+    text_put(text, "\n");
+}
+
+static void put_all_requests(struct text *text, const struct metrics *metrics)
+{
+    put_header(text, "http_requests_total", "counter", "Requests answered.");
+    for (unsigned e = 0; e < ENDPOINT_COUNT; e++) {
+        for (unsigned m = 0; m < METHOD_COUNT; m++) {
+            if (e == ENDPOINT_SERVER && m != HTTP_OPTIONS)
+                continue; /* there is no such request */
+            put_requests(
+                text, endpoint_method_label((enum http_method)m), endpoint_label((enum endpoint)e),
+                endpoint_status((enum endpoint)e, (enum http_method)m), metrics->answered[e][m]);
+        }
+    }
+    uint64_t refused = 0;
+    for (unsigned i = EVENT_OK + 1; i < METRICS_EVENT_REASONS; i++)
+        refused += metrics->events_failed[i];
+    put_requests(text, "POST", "/event", 400, refused);
+    put_requests(text, "POST", "/event", 507, metrics->events_full);
+    for (unsigned i = 0; i < METRICS_BROKEN; i++)
+        put_requests(text, "other", "other", broken_statuses[i], metrics->broken[i]);
+
+    put_header(text, "http_requests_in_flight", "gauge", "Requests that are still arriving.");
+    put_value(text, "http_requests_in_flight", metrics->in_flight);
+}
+
+static void put_bucket(struct text *text, const char *bound, uint64_t value)
+{
+    text_put(text, "http_request_duration_seconds_bucket{le=\"");
+    text_put(text, bound);
+    text_put(text, "\"} ");
+    text_put_u64(text, value);
+    text_put(text, "\n");
+}
+
+static void put_durations(struct text *text, const struct metrics *metrics)
+{
+    put_header(text, "http_request_duration_seconds", "histogram",
+               "From the first byte of a request to its answer handed to TCP.");
+    uint64_t so_far = 0;
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        so_far += metrics->buckets[i];
+        put_bucket(text, bounds[i].label, so_far);
+    }
+    so_far += metrics->buckets[METRICS_BUCKETS];
+    put_bucket(text, "+Inf", so_far);
+    put_seconds(text, "http_request_duration_seconds_sum", metrics->duration_ns);
+    put_value(text, "http_request_duration_seconds_count", so_far);
+}
+
+static void put_failure(struct text *text, const char *reason, uint64_t value)
+{
+    text_put(text, "events_failed_total{reason=\"");
+    text_put(text, reason);
+    text_put(text, "\"} ");
+    text_put_u64(text, value);
+    text_put(text, "\n");
+}
+
+static void put_events(struct text *text, const struct metrics *metrics, const struct stats *stats)
+{
+    put_header(text, "events_processed_total", "counter", "Events counted.");
+    put_value(text, "events_processed_total", stats->count);
+    put_header(text, "events_failed_total", "counter", "Events refused, by reason.");
+    for (unsigned i = EVENT_OK + 1; i < METRICS_EVENT_REASONS; i++)
+        put_failure(text, event_reasons[i], metrics->events_failed[i]);
+    put_failure(text, "full", metrics->events_full);
+    put_header(text, "unique_users_total", "gauge", "Distinct userIds.");
+    put_value(text, "unique_users_total", users_count(stats->users));
+    /* Values may be negative, so this is no counter, whatever its name. */
+    put_header(text, "event_values_sum_total", "gauge", "Exact sum of all values, rounded once.");
+    text_put(text, "event_values_sum_total ");
+    text_put_double(text, sum_value(&stats->sum));
+    text_put(text, "\n");
+}
+
+static void put_machine(struct text *text, const struct metrics_machine *machine)
+{
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"tally_connections_open", "gauge", "Connections.", machine->connections_open},
+        {"tally_connections_accepted_total", "counter", "Connections made.",
+         machine->connections_accepted},
+        {"tally_connections_refused_total", "counter", "Connections that found no slot.",
+         machine->connections_refused},
+        {"tally_connections_gave_way_total", "counter", "Idle connections closed for new ones.",
+         machine->connections_gave_way},
+        {"tally_timeouts_total", "counter", "Deadlines of connections that passed.",
+         machine->timeouts},
+        {"tally_retransmissions_total", "counter", "TCP segments sent again.",
+         machine->retransmissions},
+        {"tally_received_packets_total", "counter", "Frames.", machine->received_packets},
+        {"tally_received_bytes_total", "counter", "Bytes of them.", machine->received_bytes},
+        {"tally_transmitted_packets_total", "counter", "Frames.", machine->transmitted_packets},
+        {"tally_transmitted_bytes_total", "counter", "Bytes of them.", machine->transmitted_bytes},
+        {"tally_dropped_frames_total", "counter", "Frames refused before TCP saw them.",
+         machine->dropped_frames},
+        {"tally_memory_short_total", "counter", "Buffers that TCP did not get.",
+         machine->memory_short},
+        {"tally_batches_total", "counter", "Turns of the loop that received something.",
+         machine->batches},
+        {"tally_users_limit", "gauge", "Distinct userIds that may be counted.",
+         machine->users_limit},
+        {"tally_users_memory_bytes", "gauge", "Memory that holds userIds.",
+         machine->users_memory_used},
+        {"tally_users_memory_limit_bytes", "gauge", "Memory there is for them.",
+         machine->users_memory_limit},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        put_header(text, rows[i].name, rows[i].type, rows[i].help);
+        put_value(text, rows[i].name, rows[i].value);
+    }
+    put_header(text, "tally_uptime_seconds", "gauge", "Since boot.");
+    put_seconds(text, "tally_uptime_seconds", machine->uptime_ns);
+    put_header(text, "tally_build_info", "gauge", "Which Tally this is.");
+    put_value(text, "tally_build_info{version=\"" TALLY_VERSION "\"}", 1);
+}
+
+size_t metrics_print(const struct metrics *metrics, const struct metrics_machine *machine,
+                     const struct stats *stats, char text[METRICS_BYTES_MAX])
+{
+    struct text out = text_begin(text, METRICS_BYTES_MAX);
+    put_all_requests(&out, metrics);
+    put_durations(&out, metrics);
+    put_events(&out, metrics, stats);
+    put_machine(&out, machine);
+    return text_len(&out);
+}

@@ -1,0 +1,55 @@
+/*
+ * What /metrics says: plain counters, and their text in Prometheus' format 0.0.4.
+ *
+ * Counting is an increment. A counter exists for each answer that can be given, and for no other:
+ * no label has a value that a client chooses, and the text has a known greatest length.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app/endpoint.h"
+#include "app/event.h"
+#include "app/stats.h"
+
+#define METRICS_BUCKETS       19 /* bounds of durations, 10 us to 10 s; one more bucket above them */
+#define METRICS_BROKEN        7  /* statuses of requests that came to no route */
+#define METRICS_EVENT_REASONS (EVENT_VALUE_RANGE + 1)
+
+struct metrics {
+    /* Answered as endpoint_status() says. POST /event: the events counted. */
+    uint64_t answered[ENDPOINT_COUNT][METHOD_COUNT];
+    uint64_t events_failed[METRICS_EVENT_REASONS]; /* POST /event answered 400, by event_error */
+    uint64_t events_full;                          /* POST /event answered 507 */
+    /*
+     * Malformed, too large or too slow: 400, 408, 413, 414, 431, 501, 505. Such a request never
+     * came to its route, so its labels are "other", even where its first line had been read.
+     */
+    uint64_t broken[METRICS_BROKEN];
+    uint64_t in_flight; /* requests that have begun to arrive and are not complete */
+    uint64_t buckets[METRICS_BUCKETS + 1];
+    uint64_t duration_ns; /* all of them together */
+};
+
+void metrics_count_broken(struct metrics *metrics, uint16_t status);
+
+/* `requests` were answered, each in duration_ns. */
+void metrics_observe(struct metrics *metrics, uint64_t duration_ns, uint64_t requests);
+
+/* What others have counted. */
+struct metrics_machine {
+    uint64_t connections_open, connections_accepted, connections_refused, connections_gave_way;
+    uint64_t timeouts;
+    uint64_t retransmissions;
+    uint64_t received_packets, received_bytes, transmitted_packets, transmitted_bytes;
+    uint64_t dropped_frames, memory_short;
+    uint64_t batches;
+    uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
+    uint64_t uptime_ns;
+};
+
+#define METRICS_BYTES_MAX 14336
+
+size_t metrics_print(const struct metrics *metrics, const struct metrics_machine *machine,
+                     const struct stats *stats, char text[METRICS_BYTES_MAX]);

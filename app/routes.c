@@ -1,0 +1,526 @@
+/*
+ * From bytes to answers. A connection's bytes go one of two ways:
+ *
+ *     take_plain_events()   a request begins, its head is one seen before (http_recall.h), it is all
+ *                           there, and its event is in the plain form (event_parse()): nearly all
+ *                           requests of a client that means business. No state is touched but the
+ *                           aggregate; the 200s of a pipelined train are sent in one piece.
+ *     take_request()        all else: the incremental parsers, cut anywhere.
+ *
+ * The first takes what it can and leaves what follows to the second, request by request.
+ *
+ * The state of a connection begins with what a request on the first way touches: one cache line.
+ */
+#include "app/routes.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "app/event.h"
+#include "app/event_parser.h"
+#include "app/http.h"
+#include "app/http_recall.h"
+#include "app/page.h"
+#include "app/text.h"
+
+/* A new date is looked for so often, and is late by no more. */
+#define DATE_CHECK_NS 100000000u
+
+/* Requests that took more than one batch, remembered until its end. More are dated early. */
+#define SLOW_REQUESTS_MAX 64
+
+enum phase {
+    PHASE_BETWEEN,     /* between requests; the parser is reset */
+    PHASE_EMPTY_LINES, /* as yet, too, but the parser has taken some and must go on */
+    PHASE_HEAD,
+    PHASE_CONTENT,
+    PHASE_CLOSED,
+};
+
+struct connection {
+    uint8_t phase;
+    uint8_t hint;    /* http_recall.h's */
+    uint8_t waiting; /* what server_wait_for() was last told */
+    uint8_t endpoint;
+    bool in_flight;    /* counted as such */
+    uint64_t begun_ns; /* the batch that brought the first byte of the request */
+    struct http_parser http;
+    struct event_parser event;
+};
+
+static struct {
+    struct stats stats;
+    struct http_recall recall;
+    struct response_date date;
+    uint64_t date_due_ns;
+    struct response_ok ok;
+    struct metrics metrics;
+    uint64_t batch_requests; /* that came and were answered in this batch */
+    unsigned slow_count;
+    uint64_t slow_begun_ns[SLOW_REQUESTS_MAX];
+    struct routes_config config;
+    char content[METRICS_BYTES_MAX];
+} routes;
+
+/* ---- durations ---- */
+
+static void observe_slow(uint64_t now_ns)
+{
+    for (unsigned i = 0; i < routes.slow_count; i++)
+        metrics_observe(&routes.metrics, now_ns - routes.slow_begun_ns[i], 1);
+    routes.slow_count = 0;
+}
+
+/* The request is answered; when the answer is handed to TCP, on_batch() will know. */
+static void observe_later(uint64_t begun_ns)
+{
+    if (begun_ns == server_batch_ns()) {
+        routes.batch_requests++;
+        return;
+    }
+    if (routes.slow_count == SLOW_REQUESTS_MAX)
+        observe_slow(routes.config.now_ns());
+    routes.slow_begun_ns[routes.slow_count++] = begun_ns;
+}
+
+static void on_batch(void)
+{
+    const uint64_t now_ns = routes.config.now_ns();
+    metrics_observe(&routes.metrics, now_ns - server_batch_ns(), routes.batch_requests);
+    routes.batch_requests = 0;
+    observe_slow(now_ns);
+}
+
+/* ---- sending ---- */
+
+static void look_for_new_date(void)
+{
+    int64_t unix_s;
+    if (!routes.config.wall_s(&unix_s)) {
+        routes.date.known = false;
+        routes.date_due_ns = UINT64_MAX;
+        response_ok_prepare(&routes.ok, &routes.date);
+        return;
+    }
+    routes.date_due_ns = server_batch_ns() + DATE_CHECK_NS;
+    if (routes.date.known && routes.date.unix_s == unix_s)
+        return;
+    response_date_set(&routes.date, unix_s);
+    response_ok_prepare(&routes.ok, &routes.date);
+}
+
+static void refresh_date(void)
+{
+    if (server_batch_ns() >= routes.date_due_ns)
+        look_for_new_date();
+}
+
+static void send_ok(struct server_conn *conn, size_t answers)
+{
+    while (answers > RESPONSE_OK_COPIES_MAX) {
+        server_send(conn, routes.ok.copies, RESPONSE_OK_COPIES_MAX * routes.ok.bytes_each);
+        answers -= RESPONSE_OK_COPIES_MAX;
+    }
+    server_send(conn, routes.ok.copies, answers * routes.ok.bytes_each);
+}
+
+static void close_connection(struct server_conn *conn, struct connection *c)
+{
+    c->phase = PHASE_CLOSED;
+    server_close(conn);
+}
+
+/* Sends the head that *response describes and `content`, and closes where the response says so. */
+static void send_response(struct server_conn *conn, struct connection *c,
+                          const struct response *response, const char *content, bool head_only)
+{
+    char head[RESPONSE_HEAD_BYTES_MAX];
+    const size_t head_len = response_print_head(response, &routes.date, head);
+    server_send(conn, head, head_len);
+    if (response->content_len != 0 && !head_only)
+        server_send(conn, content, response->content_len);
+    if (response->close)
+        close_connection(conn, c);
+}
+
+/* Answers the request in c->http. */
+static void answer(struct server_conn *conn, struct connection *c, uint16_t status,
+                   const char *type, const char *content, size_t content_len)
+{
+    const struct http_request *const request = &c->http.request;
+    const bool has_allow = status == 204 || status == 405;
+    const struct response response = {
+        .status = status,
+        .close = !request->keep_alive,
+        .keep_alive = request->minor == 0,
+        .allow = has_allow ? endpoint_allow((enum endpoint)c->endpoint) : NULL,
+        .type = type,
+        .content_len = content_len,
+    };
+    send_response(conn, c, &response, content, request->method == HTTP_HEAD);
+}
+
+/* {"error":"..."}, in routes.content; returns its length. `offset`: SIZE_MAX, or of what byte. */
+static size_t print_error(const char *message, size_t offset)
+{
+    struct text text = text_begin(routes.content, sizeof routes.content);
+    text_put(&text, "{\"error\":\"");
+    text_put(&text, message);
+    if (offset != SIZE_MAX) {
+        text_put(&text, " at byte ");
+        text_put_u64(&text, offset);
+    }
+    text_put(&text, "\"}");
+    return text_len(&text);
+}
+
+static void answer_error(struct server_conn *conn, struct connection *c, uint16_t status,
+                         const char *message, size_t offset)
+{
+    const size_t len = print_error(message, offset);
+    answer(conn, c, status, RESPONSE_TYPE_JSON, routes.content, len);
+}
+
+/* Answers a request that came to no route, and closes: where it ends nobody knows. */
+static void refuse(struct server_conn *conn, struct connection *c, uint16_t status,
+                   const char *message)
+{
+    const bool head_only = c->phase == PHASE_CONTENT && c->http.request.method == HTTP_HEAD;
+    const size_t len = print_error(message, SIZE_MAX);
+    const struct response response = {
+        .status = status,
+        .close = true,
+        .type = RESPONSE_TYPE_JSON,
+        .content_len = len,
+    };
+    metrics_count_broken(&routes.metrics, status);
+    send_response(conn, c, &response, routes.content, head_only);
+}
+
+/* ---- the routes ---- */
+
+static bool is_event(const struct connection *c)
+{
+    return c->endpoint == ENDPOINT_EVENT && c->http.request.method == HTTP_POST;
+}
+
+static void answer_event(struct server_conn *conn, struct connection *c)
+{
+    struct event event;
+    const enum event_error error = event_end(&c->event, &event);
+    if (error != EVENT_OK) {
+        const size_t offset =
+            event_error_has_offset(error) ? event_error_offset(&c->event) : SIZE_MAX;
+        routes.metrics.events_failed[error]++;
+        answer_error(conn, c, 400, event_error_text(error), offset);
+    } else if (!stats_add(&routes.stats, event.user_id, event.user_id_len, event.value)) {
+        routes.metrics.events_full++;
+        answer_error(conn, c, 507, "no memory for another user", SIZE_MAX);
+    } else {
+        routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST]++;
+        answer(conn, c, 200, NULL, NULL, 0);
+    }
+}
+
+static size_t print_metrics(void)
+{
+    struct server_counters counters;
+    server_get_counters(&counters);
+    const struct metrics_machine machine = {
+        .connections_open = counters.connections_open,
+        .connections_accepted = counters.connections_accepted,
+        .connections_refused = counters.connections_refused,
+        .connections_gave_way = counters.connections_gave_way,
+        .timeouts = counters.timeouts,
+        .retransmissions = counters.retransmissions,
+        .received_packets = counters.received_frames,
+        .received_bytes = counters.received_bytes,
+        .transmitted_packets = counters.transmitted_frames,
+        .transmitted_bytes = counters.transmitted_bytes,
+        .dropped_frames = counters.dropped_frames,
+        .memory_short = counters.memory_short,
+        .batches = counters.batches,
+        .users_limit = users_limit(routes.stats.users),
+        .users_memory_used = users_memory_used(routes.stats.users),
+        .users_memory_limit = users_memory_limit(routes.stats.users),
+        .uptime_ns = server_batch_ns(),
+    };
+    return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
+}
+
+static void answer_content(struct server_conn *conn, struct connection *c)
+{
+    static const char health[] = "{\"status\":\"healthy\"}";
+    switch ((enum endpoint)c->endpoint) {
+    case ENDPOINT_STATS:
+        answer(conn, c, 200, RESPONSE_TYPE_JSON, routes.content,
+               stats_print(&routes.stats, routes.content));
+        return;
+    case ENDPOINT_HEALTH:
+        answer(conn, c, 200, RESPONSE_TYPE_JSON, health, sizeof health - 1);
+        return;
+    case ENDPOINT_METRICS:
+        answer(conn, c, 200, RESPONSE_TYPE_METRICS, routes.content, print_metrics());
+        return;
+    case ENDPOINT_PAGE:
+        assert(page_html_len <= METRICS_BYTES_MAX); /* the greatest content that is reckoned with */
+        answer(conn, c, 200, RESPONSE_TYPE_HTML, page_html, page_html_len);
+        return;
+    case ENDPOINT_EVENT:
+    case ENDPOINT_SERVER:
+    case ENDPOINT_OTHER:
+        break;
+    }
+    assert(!"a route that has no content");
+}
+
+static void answer_request(struct server_conn *conn, struct connection *c)
+{
+    const enum http_method method = c->http.request.method;
+    if (is_event(c)) {
+        answer_event(conn, c);
+        return;
+    }
+    routes.metrics.answered[c->endpoint][method]++;
+    switch (endpoint_status((enum endpoint)c->endpoint, method)) {
+    case 200:
+        answer_content(conn, c);
+        return;
+    case 204:
+        answer(conn, c, 204, NULL, NULL, 0);
+        return;
+    case 404:
+        answer_error(conn, c, 404, "no such path", SIZE_MAX);
+        return;
+    case 405:
+        answer_error(conn, c, 405, "this path does not know the method", SIZE_MAX);
+        return;
+    }
+    assert(!"a status that no route has");
+}
+
+/* ---- requests, cut anywhere ---- */
+
+static bool has_begun(const struct connection *c)
+{
+    return c->phase == PHASE_HEAD || c->phase == PHASE_CONTENT;
+}
+
+static void leave_flight(struct connection *c)
+{
+    routes.metrics.in_flight -= c->in_flight;
+    c->in_flight = false;
+}
+
+/* http_next(), but for a head that has been seen before. */
+static enum http_step next_step(struct connection *c, const uint8_t *bytes, size_t len,
+                                size_t *taken, struct http_body *body)
+{
+    if (c->phase != PHASE_BETWEEN)
+        return http_next(&c->http, bytes, len, taken, body);
+
+    struct http_recalled head;
+    if (http_recall_find(&routes.recall, &c->hint, bytes, len, &head)) {
+        http_begin_content(&c->http, head.request, head.content_len);
+        *taken = head.head_len;
+        return HTTP_READY;
+    }
+    const enum http_step step = http_next(&c->http, bytes, len, taken, body);
+    if (step == HTTP_READY)
+        http_recall_learn(&routes.recall, &c->hint, bytes, *taken, &c->http.request);
+    return step;
+}
+
+/* The head is complete. */
+static void begin_content(struct server_conn *conn, struct connection *c)
+{
+    c->phase = PHASE_CONTENT;
+    c->endpoint = (uint8_t)endpoint_find(&c->http.request);
+    if (is_event(c))
+        event_begin(&c->event);
+    /* Also when content is there already, which RFC 9110 10.1.1 permits: then it is in order. */
+    if (c->http.request.expect_continue)
+        server_send(conn, RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES);
+}
+
+/*
+ * Takes bytes up to the end of one request, or all of them; there is space for one answer. True in
+ * *answered if the request was answered.
+ */
+static size_t take_request(struct server_conn *conn, struct connection *c, const uint8_t *bytes,
+                           size_t len, bool *answered)
+{
+    size_t used = 0;
+    if (!has_begun(c))
+        c->begun_ns = server_batch_ns();
+    for (;;) {
+        size_t taken = 0;
+        struct http_body body;
+        const enum http_step step = next_step(c, bytes + used, len - used, &taken, &body);
+        used += taken;
+        switch (step) {
+        case HTTP_MORE:
+            if (c->phase != PHASE_CONTENT)
+                c->phase = http_is_idle(&c->http) ? PHASE_EMPTY_LINES : PHASE_HEAD;
+            return used;
+        case HTTP_READY:
+            begin_content(conn, c);
+            continue;
+        case HTTP_BODY:
+            if (is_event(c))
+                event_feed(&c->event, body.bytes, body.len);
+            continue;
+        case HTTP_DONE:
+            c->phase = PHASE_BETWEEN;
+            answer_request(conn, c);
+            http_reset(&c->http);
+            break;
+        case HTTP_ERROR:
+            refuse(conn, c, c->http.error.status, c->http.error.message);
+            break;
+        }
+        leave_flight(c);
+        observe_later(c->begun_ns);
+        *answered = true;
+        return used;
+    }
+}
+
+/* ---- requests in the plain form, all there ---- */
+
+static bool is_plain_event(const struct http_request *request)
+{
+    static const char path[6] = "/event";
+    return request->method == HTTP_POST && request->path_len == sizeof path &&
+           memcmp(request->path, path, sizeof path) == 0 && request->minor == 1 &&
+           request->keep_alive && !request->expect_continue;
+}
+
+static size_t take_plain_events(struct server_conn *conn, struct connection *c,
+                                const uint8_t *bytes, size_t len, bool *answered)
+{
+    const size_t answer_bytes = routes.ok.bytes_each;
+    size_t space = server_send_space(conn);
+    size_t used = 0, answers = 0;
+    while (used < len && space >= answer_bytes) {
+        struct http_recalled head;
+        struct event event;
+        if (!http_recall_find(&routes.recall, &c->hint, bytes + used, len - used, &head))
+            break;
+        const size_t request_len = head.head_len + head.content_len;
+        if (request_len > len - used || !is_plain_event(head.request) ||
+            !event_parse(bytes + used + head.head_len, head.content_len, &event) ||
+            !stats_add(&routes.stats, event.user_id, event.user_id_len, event.value))
+            break; /* take_request() says what is to be said about it */
+        used += request_len;
+        space -= answer_bytes;
+        answers++;
+    }
+    if (answers == 0)
+        return 0;
+    send_ok(conn, answers);
+    routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST] += answers;
+    routes.batch_requests += answers;
+    *answered = true;
+    return used;
+}
+
+/* ---- handlers ---- */
+
+static void on_open(struct server_conn *conn, void *state)
+{
+    (void)conn;
+    struct connection *const c = state;
+    c->phase = PHASE_BETWEEN;
+    c->waiting = SERVER_WAIT_REQUEST;
+    http_reset(&c->http);
+}
+
+/* After the bytes of one call: what is waited for now, and whether a request hangs in the air. */
+static void settle(struct server_conn *conn, struct connection *c, bool answered)
+{
+    static const uint8_t waits[] = {
+        [PHASE_BETWEEN] = SERVER_WAIT_REQUEST,
+        [PHASE_EMPTY_LINES] = SERVER_WAIT_REQUEST,
+        [PHASE_HEAD] = SERVER_WAIT_HEAD,
+        [PHASE_CONTENT] = SERVER_WAIT_BODY,
+    };
+    if (c->phase == PHASE_CLOSED)
+        return;
+    if (has_begun(c) && !c->in_flight) {
+        c->in_flight = true;
+        routes.metrics.in_flight++;
+    }
+    if (answered || c->waiting != waits[c->phase]) {
+        c->waiting = waits[c->phase];
+        server_wait_for(conn, (enum server_wait)c->waiting);
+    }
+}
+
+static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len)
+{
+    struct connection *const c = state;
+    size_t used = 0;
+    bool answered = false;
+    refresh_date();
+    while (used < len && c->phase != PHASE_CLOSED) {
+        if (c->phase == PHASE_BETWEEN) {
+            used += take_plain_events(conn, c, bytes + used, len - used, &answered);
+            if (used == len || server_send_space(conn) < ROUTES_RESPONSE_BYTES_MAX)
+                break;
+        }
+        used += take_request(conn, c, bytes + used, len - used, &answered);
+    }
+    settle(conn, c, answered);
+    return c->phase == PHASE_CLOSED ? len : used;
+}
+
+static void on_timeout(struct server_conn *conn, void *state)
+{
+    struct connection *const c = state;
+    if (c->phase == PHASE_CLOSED)
+        return;
+    leave_flight(c);
+    if (!has_begun(c) || server_send_space(conn) < ROUTES_RESPONSE_BYTES_MAX) {
+        close_connection(conn, c);
+        return;
+    }
+    refresh_date();
+    refuse(conn, c, 408, "the request did not come to its end in time");
+    metrics_observe(&routes.metrics, routes.config.now_ns() - c->begun_ns, 1);
+}
+
+static void on_close(struct server_conn *conn, void *state)
+{
+    (void)conn;
+    leave_flight(state);
+}
+
+/* ---- the outside ---- */
+
+void routes_init(const struct routes_config *config)
+{
+    memset(&routes, 0, sizeof routes);
+    routes.config = *config;
+    stats_init(&routes.stats, config->users);
+    http_recall_init(&routes.recall);
+    response_ok_prepare(&routes.ok, &routes.date);
+}
+
+void routes_configure(struct server_config *server)
+{
+    server->state_bytes = sizeof(struct connection);
+    server->response_bytes_max = ROUTES_RESPONSE_BYTES_MAX;
+    server->handlers = (struct server_handlers){
+        .on_open = on_open,
+        .on_bytes = on_bytes,
+        .on_timeout = on_timeout,
+        .on_close = on_close,
+        .on_batch = on_batch,
+    };
+}
+
+const struct stats *routes_stats(void)
+{
+    return &routes.stats;
+}

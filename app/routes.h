@@ -1,0 +1,31 @@
+/*
+ * What the appliance answers: the handlers that app/ gives to net/server.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app/metrics.h"
+#include "app/response.h"
+#include "app/stats.h"
+#include "net/server.h"
+
+/* The most that one request is answered with: a 100 (Continue), a head, the longest content. */
+#define ROUTES_RESPONSE_BYTES_MAX                                                                  \
+    (RESPONSE_CONTINUE_BYTES + RESPONSE_HEAD_BYTES_MAX + METRICS_BYTES_MAX)
+
+struct routes_config {
+    struct users *users;
+    uint64_t (*now_ns)(void);        /* the clock of server_batch_ns(), as it is now */
+    bool (*wall_s)(int64_t *unix_s); /* false: nobody knows the time */
+};
+
+/* Called once, before server_init(). */
+void routes_init(const struct routes_config *config);
+
+/* Fills in what the routes decide: state_bytes, response_bytes_max, handlers. */
+void routes_configure(struct server_config *server);
+
+const struct stats *routes_stats(void);

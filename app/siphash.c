@@ -1,0 +1,99 @@
+/*
+ * SipHash-c-d, after "SipHash: a fast short-input PRF", section 2. Little-endian only, like the
+ * machine. A user id of 8 to 15 bytes costs one block, the last block and the finalisation: five
+ * rounds of 14 operations, about 95 instructions in all.
+ *
+ * The last block is read with loads that overlap what has been read before, not byte by byte:
+ * for short ids the usual switch over the tail costs as much as two rounds.
+ */
+#include "app/siphash.h"
+
+#include <string.h>
+
+static inline uint64_t load64(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+static inline uint64_t load32(const uint8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+static inline uint64_t rotate(uint64_t word, int bits)
+{
+    return word << bits | word >> (64 - bits);
+}
+
+/* The len % 8 bytes that no whole block holds; `bytes` is the start of the whole input. */
+static inline uint64_t load_tail(const uint8_t *bytes, size_t len)
+{
+    const size_t left = len & 7;
+    if (left == 0)
+        return 0;
+    if (len > 8)
+        return load64(bytes + len - 8) >> (64 - 8 * left);
+    if (left >= 4)
+        return load32(bytes) | load32(bytes + left - 4) << 8 * (left - 4);
+    return (uint64_t)bytes[0] | (uint64_t)bytes[left / 2] << 8 * (left / 2) |
+           (uint64_t)bytes[left - 1] << 8 * (left - 1);
+}
+
+struct state {
+    uint64_t v0, v1, v2, v3;
+};
+
+static inline void mix(struct state *s, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        s->v0 += s->v1;
+        s->v2 += s->v3;
+        s->v1 = rotate(s->v1, 13) ^ s->v0;
+        s->v3 = rotate(s->v3, 16) ^ s->v2;
+        s->v0 = rotate(s->v0, 32);
+        s->v2 += s->v1;
+        s->v0 += s->v3;
+        s->v1 = rotate(s->v1, 17) ^ s->v2;
+        s->v3 = rotate(s->v3, 21) ^ s->v0;
+        s->v2 = rotate(s->v2, 32);
+    }
+}
+
+static inline void absorb(struct state *s, uint64_t block, int rounds)
+{
+    s->v3 ^= block;
+    mix(s, rounds);
+    s->v0 ^= block;
+}
+
+__attribute__((always_inline)) static inline uint64_t
+siphash(const struct siphash_key *key, const uint8_t *bytes, size_t len, int c, int d)
+{
+    /* Section 2.1: "somepseudorandomlygeneratedbytes". */
+    struct state s = {
+        .v0 = key->k0 ^ 0x736f6d6570736575,
+        .v1 = key->k1 ^ 0x646f72616e646f6d,
+        .v2 = key->k0 ^ 0x6c7967656e657261,
+        .v3 = key->k1 ^ 0x7465646279746573,
+    };
+    for (size_t at = 0; at + 8 <= len; at += 8)
+        absorb(&s, load64(bytes + at), c);
+    absorb(&s, (uint64_t)len << 56 | load_tail(bytes, len), c);
+    s.v2 ^= 0xff;
+    mix(&s, d);
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t siphash13(const struct siphash_key *key, const void *bytes, size_t len)
+{
+    return siphash(key, bytes, len, 1, 3);
+}
+
+uint64_t siphash24(const struct siphash_key *key, const void *bytes, size_t len)
+{
+    return siphash(key, bytes, len, 2, 4);
+}

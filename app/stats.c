@@ -1,0 +1,35 @@
+#include "app/stats.h"
+
+#include "app/text.h"
+
+void stats_init(struct stats *stats, struct users *users)
+{
+    stats->count = 0;
+    stats->users = users;
+    sum_clear(&stats->sum);
+}
+
+bool stats_add(struct stats *stats, const uint8_t *user_id, size_t user_id_len, double value)
+{
+    /* The one step that can fail comes first. */
+    if (users_insert(stats->users, user_id, user_id_len) == USERS_FULL)
+        return false;
+    sum_add(&stats->sum, value);
+    stats->count++;
+    return true;
+}
+
+size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX])
+{
+    struct text out = text_begin(text, STATS_TEXT_BYTES_MAX);
+    text_put(&out, "{\"totalRequests\":");
+    text_put_u64(&out, stats->count);
+    text_put(&out, ",\"uniqueUsers\":");
+    text_put_u64(&out, users_count(stats->users));
+    text_put(&out, ",\"sum\":");
+    text_put_double(&out, sum_value(&stats->sum));
+    text_put(&out, ",\"avg\":");
+    text_put_double(&out, sum_average(&stats->sum, stats->count));
+    text_put(&out, "}");
+    return text_len(&out);
+}

@@ -1,0 +1,31 @@
+/*
+ * The aggregate: how many events, whose, and the exact sum of their values.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app/sum.h"
+#include "app/users.h"
+
+struct stats {
+    uint64_t count; /* events accepted */
+    struct users *users;
+    struct sum sum;
+};
+
+void stats_init(struct stats *stats, struct users *users);
+
+/*
+ * Counts one event. False: its user is new and there is no room for another; nothing of the event
+ * is counted.
+ */
+__attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const uint8_t *user_id,
+                                                   size_t user_id_len, double value);
+
+#define STATS_TEXT_BYTES_MAX 160
+
+/* {"totalRequests":N,"uniqueUsers":N,"sum":N,"avg":N} as API.md has it; returns the length. */
+size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX]);

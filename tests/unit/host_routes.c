@@ -1,0 +1,291 @@
+/* Every row of API.md, and errors. */
+#include <string.h>
+
+#include "app/event.h"
+#include "app/http.h"
+#include "tests/test.h"
+#include "tests/unit/routes_rig.h"
+
+/* ---- the rows of API.md ---- */
+
+struct row {
+    const char *head;
+    const char *body;
+    const char *answer;
+    uint64_t counted;
+    bool closed;
+    bool head_only;
+};
+
+static const struct row rows[] = {
+    /* routes and methods */
+    {EVENT, PLAIN, OK, .counted = 1},
+    {"POST /event?a=b" H, PLAIN, OK, .counted = 1},
+    {"POST http://tally/event" H, PLAIN, OK, .counted = 1},
+    {"GET /stats" H "\r\n", NULL,
+     "200 " JSON " - - {\"totalRequests\":0,\"uniqueUsers\":0,\"sum\":0.0,\"avg\":0.0}\n",
+     .counted = 0},
+    {"HEAD /stats" H "\r\n", NULL, "200 " JSON " - - length=55\n", .head_only = true},
+    {"GET /health" H "\r\n", NULL, HEALTHY, .counted = 0},
+    {"HEAD /health" H "\r\n", NULL, "200 " JSON " - - length=20\n", .head_only = true},
+    {"GET /health" H, "ignored", HEALTHY, .counted = 0},
+    {"HEAD /metrics" H "\r\n", NULL, "200 text/plain; version=0.0.4; charset=utf-8 - - length=*\n",
+     .head_only = true},
+    {"HEAD /" H "\r\n", NULL, "200 text/html; charset=utf-8 - - length=*\n", .head_only = true},
+    {"GET /event" H "\r\n", NULL, "405 " JSON " POST, OPTIONS - {\"error\":\"*\n", .counted = 0},
+    {"HEAD /event" H "\r\n", NULL, "405 " JSON " POST, OPTIONS - length=*\n", .head_only = true},
+    {"PUT /event" H, PLAIN, "405 " JSON " POST, OPTIONS - {\"error\":\"*\n", .counted = 0},
+    {"POST /stats" H, PLAIN, "405 " JSON " " ALLOW_GET " - {\"error\":\"*\n", .counted = 0},
+    {"DELETE /" H "\r\n", NULL, "405 " JSON " " ALLOW_GET " - {\"error\":\"*\n", .counted = 0},
+    {"POST /metrics" H "\r\n", NULL, "405 " JSON " " ALLOW_GET " - {\"error\":\"*\n", .counted = 0},
+    {"BREW /health" H "\r\n", NULL, "405 " JSON " " ALLOW_GET " - {\"error\":\"*\n", .counted = 0},
+    {"OPTIONS /event" H "\r\n", NULL, "204 - POST, OPTIONS - \n", .counted = 0},
+    {"OPTIONS /stats" H, "{}", "204 - " ALLOW_GET " - \n", .counted = 0},
+    {"OPTIONS *" H "\r\n", NULL, "204 - GET, HEAD, POST, OPTIONS - \n", .counted = 0},
+    {"GET /nothing" H "\r\n", NULL, "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {"HEAD /nothing" H "\r\n", NULL, "404 " JSON " - - length=*\n", .head_only = true},
+    {"OPTIONS /nothing" H "\r\n", NULL, "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {"POST /events" H, PLAIN "GET /health", "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {"GET /event/of/a/path/that/is/longer/than/what/is/kept" H "\r\n", NULL,
+     "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+
+    /* events */
+    {EVENT, "\n{ \"x\":[1,{}], \"value\" : -1e2, \"userId\":\"\\u00fc\\\"\" }\r\n", OK,
+     .counted = 1},
+    {EVENT, "{\"userId\":\"u\",\"value\":1,\"value\":3.5}", OK, .counted = 1},
+    {EVENT "\r\n", NULL, "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, "", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, "{}", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, "[]", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, "{\"userId\":\"u\",\"value\":\"1.5\"}", "400 " JSON " - - {\"error\":\"*\n",
+     .counted = 0},
+    {EVENT, "{\"userId\":\"u\",\"value\":1e999}", "400 " JSON " - - {\"error\":\"*\n",
+     .counted = 0},
+    {EVENT, "{\"userId\":\"\",\"value\":1}", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, "{\"UserId\":\"u\",\"value\":1}", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT, PLAIN "x", "400 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT "Transfer-Encoding: chunked\r\n\r\n"
+           "19;x=y\r\n{\"userId\":\"u\",\"value\":42.\r\n2\r\n5}\r\n0\r\nTrailer: x\r\n\r\n",
+     NULL, OK, .counted = 1},
+    {EVENT "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL, "400 " JSON " - - {\"error\":\"*\n",
+     .counted = 0},
+
+    /* the protocol's edges */
+    {"\r\n\r\n" EVENT, PLAIN, OK, .counted = 1},
+    {EVENT "Expect: 100-continue\r\n", PLAIN, "100 - - - \n" OK, .counted = 1},
+    {EVENT "Expect: 100-continue\r\n", "{}", "100 - - - \n400 " JSON " - - {\"error\":\"*\n",
+     .counted = 0},
+    {"POST /nothing" H "Expect: 100-continue\r\n", "{}",
+     "100 - - - \n404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT "Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n", NULL, CLOSED_BY("413"),
+     .closed = true},
+    {EVENT "Connection: close\r\n", PLAIN, "200 - - close \n", .counted = 1, .closed = true},
+    {"GET /health" H "Connection: close\r\n\r\n", NULL,
+     "200 " JSON " - close {\"status\":\"healthy\"}\n", .closed = true},
+    {"OPTIONS /event" H "Connection: close\r\n\r\n", NULL, "204 - POST, OPTIONS close \n",
+     .closed = true},
+    {"GET /nothing" H "Connection: close\r\n\r\n", NULL, CLOSED_BY("404"), .closed = true},
+    {"POST /event HTTP/1.0\r\n", PLAIN, "200 - - close \n", .counted = 1, .closed = true},
+    {"POST /event HTTP/1.0\r\nConnection: keep-alive\r\n", PLAIN, "200 - - keep-alive \n",
+     .counted = 1},
+    {"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", NULL,
+     "200 " JSON " - keep-alive {\"status\":\"healthy\"}\n", .counted = 0},
+    {"GET /health HTTP/1.1\r\n\r\n", NULL, CLOSED_BY("400"), .closed = true},
+    {"GET /health" H "Host: b\r\n\r\n", NULL, CLOSED_BY("400"), .closed = true},
+    {"GET /health" H "a : b\r\n\r\n", NULL, CLOSED_BY("400"), .closed = true},
+    {EVENT "Content-Length: +5\r\n\r\n12345", NULL, CLOSED_BY("400"), .closed = true},
+    {EVENT "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", NULL, CLOSED_BY("400"),
+     .closed = true},
+    {EVENT "Transfer-Encoding: gzip, chunked\r\n\r\n", NULL, CLOSED_BY("501"), .closed = true},
+    {EVENT "Transfer-Encoding: chunked\r\n\r\nx\r\n", NULL, CLOSED_BY("400"), .closed = true},
+    {EVENT "Transfer-Encoding: chunked\r\n\r\n10001\r\n", NULL, CLOSED_BY("413"), .closed = true},
+    {"GET / HTTP/2.0\r\n\r\n", NULL, CLOSED_BY("505"), .closed = true},
+    {"\x16\x03\x01\x02", NULL, CLOSED_BY("400"), .closed = true},
+};
+
+#define ROW_COUNT (sizeof rows / sizeof rows[0])
+
+static bool row_came_out(const struct row *row, const char *how)
+{
+    if (rig_lines_match(rig_read(row->head_only), row->answer) &&
+        rig_stats()->count == row->counted && rig_conn.closed == row->closed)
+        return true;
+    test_print("%s: %.60s... %s: %llu counted, %s", how, row->head,
+               row->body != NULL ? row->body : "", (unsigned long long)rig_stats()->count,
+               rig_conn.closed ? "closed" : "open");
+    return false;
+}
+
+/* Makes the routes recall the row's head, without a trace in what is counted for it. */
+static void warm(const struct row *row)
+{
+    rig_open();
+    rig_give_text(rig_request(row->head, row->body));
+    rig_close();
+    rig_clear_stats();
+}
+
+TEST(routes_answer_every_row_of_the_contract)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        rig_start(10);
+        for (unsigned warmed = 0; warmed < 2; warmed++) {
+            rig_open();
+            rig_give_text(rig_request(rows[i].head, rows[i].body));
+            CHECK(row_came_out(&rows[i], warmed ? "again" : "whole"));
+            rig_close();
+            rig_clear_stats();
+        }
+    }
+}
+
+TEST(routes_answer_the_same_wherever_bytes_are_cut)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        for (unsigned warmed = 0; warmed < 2; warmed++) {
+            const char *const text = rig_request(rows[i].head, rows[i].body);
+            const size_t len = strlen(text);
+            for (size_t cut = 1; cut < len; cut++) {
+                rig_start(10);
+                if (warmed)
+                    warm(&rows[i]);
+                rig_open();
+                rig_give(text, cut);
+                if (!rig_conn.closed)
+                    rig_give(text + cut, len - cut);
+                CHECK(row_came_out(&rows[i], warmed ? "cut, warm" : "cut"));
+                rig_close();
+            }
+            rig_start(10);
+            rig_open();
+            for (size_t at = 0; at < len && !rig_conn.closed; at++)
+                rig_give(text + at, 1);
+            CHECK(row_came_out(&rows[i], "byte by byte"));
+            rig_close();
+        }
+    }
+}
+
+TEST(routes_that_have_content_answer_it_whole)
+{
+    rig_start(10);
+    rig_open();
+    rig_give_text("GET / HTTP/1.1\r\nHost: tally\r\n\r\n");
+    CHECK(strstr(rig_conn.sent, "<a href=\"/stats\">") != NULL);
+    CHECK(strstr(rig_conn.sent, "</html>\n") != NULL);
+    rig_close();
+    rig_open();
+    rig_give_text("GET /metrics HTTP/1.1\r\nHost: tally\r\n\r\n");
+    CHECK(strstr(rig_conn.sent, "\ntally_connections_open 7\n") != NULL);
+    CHECK(strstr(rig_conn.sent, "\ntally_build_info{version=\"") != NULL);
+    CHECK(strncmp(rig_read(false), "200 text/plain", 14) == 0);
+}
+
+/* ---- errors ---- */
+
+TEST(routes_name_what_is_wrong_with_an_event)
+{
+    rig_start(10);
+    rig_open();
+    rig_give_text(rig_request(EVENT, "{\"userId\":\"u\",\"value\":1]"));
+    CHECK(strstr(rig_conn.sent, " at byte 23\"}") != NULL);
+    rig_give_text(rig_request(EVENT, "{\"userId\":\"u\"}"));
+    CHECK(strstr(rig_conn.sent, event_error_text(EVENT_VALUE_MISSING)) != NULL);
+    rig_give_text(rig_event("u", 1));
+    CHECK_EQ(rig_stats()->count, 1);
+    CHECK(!rig_conn.closed);
+}
+
+TEST(routes_say_507_to_new_users_when_full_and_count_nothing_of_it)
+{
+    rig_start(2);
+    rig_open();
+    rig_give_text(rig_event("a", 1));
+    rig_give_text(rig_event("b", 2));
+    rig_give_text(rig_event("c", 4));
+    rig_give_text(rig_event("a", 8));
+    CHECK(rig_sent(OK OK "507 " JSON " - - {\"error\":\"*\n" OK));
+    CHECK_EQ(rig_stats()->count, 3);
+    CHECK(sum_value(&rig_stats()->sum) == 11);
+    rig_give_text("GET /metrics" H "\r\n");
+    CHECK(strstr(rig_conn.sent, "\nevents_failed_total{reason=\"full\"} 1\n") != NULL);
+    CHECK(strstr(rig_conn.sent, "endpoint=\"/event\",status=\"507\"} 1\n") != NULL);
+    CHECK(strstr(rig_conn.sent, "endpoint=\"/event\",status=\"200\"} 3\n") != NULL);
+}
+
+TEST(routes_refuse_heads_and_targets_that_are_too_long)
+{
+    static char text[HTTP_HEAD_BYTES_MAX + 100];
+    rig_start(10);
+    rig_open();
+    memset(text, 'a', sizeof text);
+    memcpy(text, "GET /", 5);
+    rig_give(text, sizeof text);
+    CHECK(rig_sent(CLOSED_BY("414")));
+    rig_open();
+    memcpy(text, "GET /" H "X: ", strlen("GET /" H "X: "));
+    rig_give(text, sizeof text);
+    CHECK(rig_sent(CLOSED_BY("431")));
+}
+
+TEST(routes_take_nothing_after_an_error)
+{
+    rig_start(10);
+    rig_open();
+    const char *const text = rig_request("GET /x\r\n\r\n" EVENT, PLAIN);
+    CHECK_EQ(rig_offer(text, strlen(text)), strlen(text));
+    CHECK(rig_conn.closed);
+    CHECK(rig_sent(CLOSED_BY("400")));
+    CHECK_EQ(rig_offer(text, strlen(text)), strlen(text));
+    CHECK_EQ(rig_stats()->count, 0);
+}
+
+TEST(routes_take_nothing_after_connection_close)
+{
+    rig_start(10);
+    rig_open();
+    char text[1024];
+    strcpy(text, rig_request(EVENT "Connection: close\r\n", PLAIN));
+    strcat(text, rig_request(EVENT, PLAIN));
+    rig_give_text(text);
+    CHECK(rig_sent("200 - - close \n"));
+    CHECK_EQ(rig_stats()->count, 1);
+}
+
+TEST(routes_count_nothing_of_an_incomplete_body)
+{
+    const char *const text = rig_request(EVENT, PLAIN);
+    for (size_t len = 1; len < strlen(text); len++) {
+        rig_start(10);
+        rig_open();
+        rig_give(text, len);
+        rig_close();
+        CHECK_EQ(rig_stats()->count, 0);
+        CHECK_EQ(rig_conn.sent_len, 0);
+    }
+}
+
+/* ---- what is counted ---- */
+
+TEST(routes_count_every_answer_under_its_labels)
+{
+    rig_start(10);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        rig_open();
+        rig_give_text(rig_request(rows[i].head, rows[i].body));
+        rig_close();
+    }
+    rig_open();
+    CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"200\"} 11\n"));
+    CHECK(rig_metrics_say("\nevents_processed_total 11\n"));
+    CHECK(rig_metrics_say("{method=\"other\",endpoint=\"/health\",status=\"405\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"HEAD\",endpoint=\"/stats\",status=\"200\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"OPTIONS\",endpoint=\"other\",status=\"204\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"OPTIONS\",endpoint=\"other\",status=\"404\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"400\"} 11\n"));
+    CHECK(rig_metrics_say("\nevents_failed_total{reason=\"empty\"} 3\n"));
+    CHECK(rig_metrics_say("\nevents_failed_total{reason=\"value_type\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"413\"} 2\n"));
+    CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"501\"} 1\n"));
+    CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"505\"} 1\n"));
+}

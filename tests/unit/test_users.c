@@ -1,0 +1,216 @@
+#include "app/users.h"
+
+#include <stdalign.h>
+
+#include "tests/test.h"
+
+/* As much as the challenge's 75,000 users need with ids of 10 bytes, and some more. */
+#define ARENA_BYTES (3u << 20)
+
+static alignas(64) uint8_t memory[ARENA_BYTES];
+static const struct siphash_key key = {0x0123456789abcdef, 0xfedcba9876543210};
+
+static struct users *make(size_t bytes, uint64_t users_max)
+{
+    memset(memory, 0xa5, sizeof memory); /* users_init() MUST NOT need zeros */
+    return users_init(memory, bytes, users_max, &key);
+}
+
+/* An id of `len` bytes (at least 4) that differs for each number below 2^32, zeros among them. */
+static const uint8_t *id_of(uint32_t number, size_t len)
+{
+    static uint8_t id[USERS_ID_BYTES_MAX];
+    memset(id, 'x', sizeof id);
+    for (unsigned i = 0; i < 4; i++)
+        id[len - 1 - i] = (uint8_t)(number >> 8 * i);
+    return id;
+}
+
+static bool all_known(struct users *users, uint32_t count, size_t len)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (users_insert(users, id_of(i, len), len) != USERS_KNOWN)
+            return false;
+    return true;
+}
+
+TEST(users_tell_known_from_new)
+{
+    struct users *const users = make(sizeof memory, 10);
+    CHECK_EQ(users_insert(users, (const uint8_t *)"user_42", 7), USERS_ADDED);
+    CHECK_EQ(users_insert(users, (const uint8_t *)"user_42", 7), USERS_KNOWN);
+    CHECK_EQ(users_insert(users, (const uint8_t *)"user_43", 7), USERS_ADDED);
+    CHECK_EQ(users_count(users), 2);
+    CHECK_EQ(users_limit(users), 10);
+}
+
+TEST(users_compare_whole_ids_byte_for_byte)
+{
+    static const char text[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    struct users *const users = make(sizeof memory, 10000);
+    uint64_t count = 0;
+    for (size_t len = 1; len < sizeof text; len++) {
+        uint8_t id[sizeof text];
+        memcpy(id, text, len);
+        CHECK_EQ(users_insert(users, id, len), USERS_ADDED); /* a prefix is another id */
+        for (size_t at = 0; at < len; at++) {
+            id[at] ^= 0x20;
+            CHECK_EQ(users_insert(users, id, len), USERS_ADDED);
+            CHECK_EQ(users_insert(users, id, len), USERS_KNOWN);
+            id[at] ^= 0x20;
+        }
+        count += 1 + len;
+        CHECK_EQ(users_insert(users, id, len), USERS_KNOWN);
+    }
+    CHECK_EQ(users_count(users), count);
+}
+
+/* Found by search for this file's key: equal in all 32 bits that a slot holds. */
+TEST(users_with_the_same_hash_are_told_apart)
+{
+    static const struct {
+        const char *one, *other;
+    } pairs[] = {{"user_055255", "user_005538"}, {"p0409", "p040915517"}};
+    struct users *const users = make(sizeof memory, 10);
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        const uint8_t *const one = (const uint8_t *)pairs[i].one;
+        const uint8_t *const other = (const uint8_t *)pairs[i].other;
+        const size_t one_len = strlen(pairs[i].one), other_len = strlen(pairs[i].other);
+        CHECK((uint32_t)siphash13(&key, one, one_len) ==
+              (uint32_t)siphash13(&key, other, other_len));
+        CHECK_EQ(users_insert(users, other, other_len), USERS_ADDED);
+        CHECK_EQ(users_insert(users, one, one_len), USERS_ADDED);
+        CHECK_EQ(users_insert(users, other, other_len), USERS_KNOWN);
+        CHECK_EQ(users_insert(users, one, one_len), USERS_KNOWN);
+    }
+    CHECK_EQ(users_count(users), 4);
+}
+
+TEST(users_may_hold_zeros_and_be_1024_bytes_long)
+{
+    static const uint8_t zeros[USERS_ID_BYTES_MAX];
+    struct users *const users = make(sizeof memory, USERS_ID_BYTES_MAX);
+    for (size_t len = 1; len <= USERS_ID_BYTES_MAX; len++)
+        CHECK_EQ(users_insert(users, zeros, len), USERS_ADDED);
+    for (size_t len = 1; len <= USERS_ID_BYTES_MAX; len++)
+        CHECK_EQ(users_insert(users, zeros, len), USERS_KNOWN);
+    CHECK_EQ(users_count(users), USERS_ID_BYTES_MAX);
+}
+
+/* The challenge's: every user there is looked for at every size that the table goes through. */
+TEST(users_stay_known_at_every_stage_of_growth)
+{
+    const uint32_t users_max = 75000;
+    const size_t len = 10;
+    CHECK(users_memory_bytes(users_max, len) <= sizeof memory);
+    struct users *const users = make(users_memory_bytes(users_max, len), users_max);
+    uint32_t random = 1;
+    for (uint32_t i = 0; i < users_max; i++) {
+        CHECK_EQ(users_insert(users, id_of(i, len), len), USERS_ADDED);
+        CHECK_EQ(users_count(users), i + 1);
+        for (unsigned probe = 0; probe < 4; probe++) {
+            random = random * 1664525u + 1013904223u;
+            CHECK_EQ(users_insert(users, id_of(random % (i + 1), len), len), USERS_KNOWN);
+        }
+        if (i % 5000 == 0)
+            CHECK(all_known(users, i + 1, len));
+    }
+    CHECK(all_known(users, users_max, len));
+    CHECK_EQ(users_count(users), users_max);
+}
+
+TEST(users_memory_holds_what_was_promised_and_the_next_is_full)
+{
+    static const struct {
+        uint32_t users_max;
+        size_t id_bytes;
+    } cases[] = {
+        {1, 4},      {1, 1024},  {2, 7},       {639, 4},    {640, 4},    {641, 4},
+        {1279, 12},  {1280, 12}, {1281, 12},   {2560, 30},  {2561, 30},  {5120, 100},
+        {10240, 64}, {10241, 9}, {1000, 1024}, {40960, 16}, {40961, 16}, {75000, 10},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        const uint32_t users_max = cases[n].users_max;
+        const size_t len = cases[n].id_bytes;
+        const size_t bytes = users_memory_bytes(users_max, len);
+        CHECK(bytes <= sizeof memory - 64);
+        struct users *const users = make(bytes, users_max);
+        for (uint32_t i = 0; i < users_max; i++) {
+            CHECK_EQ(users_insert(users, id_of(i, len), len), USERS_ADDED);
+            CHECK(users_memory_used(users) <= users_memory_limit(users));
+        }
+        CHECK_EQ(users_insert(users, id_of(users_max, len), len), USERS_FULL);
+        CHECK_EQ(users_count(users), users_max);
+        CHECK_EQ(users_memory_limit(users), bytes);
+        CHECK(all_known(users, users_max, len));
+        for (size_t i = 0; i < 64; i++)
+            CHECK_EQ(memory[bytes + i], 0xa5); /* nothing was written behind */
+    }
+}
+
+/* The promise is about the average, in whatever order short and long ids come. */
+TEST(users_memory_holds_long_ids_that_come_first)
+{
+    const uint32_t users_max = 8000;
+    const size_t bytes = users_memory_bytes(users_max, 104);
+    struct users *const users = make(bytes, users_max);
+    for (uint32_t i = 0; i < users_max; i++) {
+        const size_t len = i < users_max / 2 ? 204 : 4;
+        CHECK_EQ(users_insert(users, id_of(i, len), len), USERS_ADDED);
+    }
+    CHECK_EQ(users_count(users), users_max);
+}
+
+TEST(users_full_of_memory_still_know_those_they_have)
+{
+    const size_t bytes = users_memory_bytes(20000, 10);
+    struct users *const users = make(bytes, 20000);
+    uint32_t count = 0;
+    while (users_insert(users, id_of(count, 300), 300) == USERS_ADDED)
+        count++;
+    CHECK(count > 0 && count < 20000);
+    CHECK_EQ(users_count(users), count);
+    CHECK_EQ(users_insert(users, id_of(count, 300), 300), USERS_FULL);
+    CHECK_EQ(users_insert(users, id_of(count, 4), 4), USERS_ADDED); /* a short one still fits */
+    CHECK(all_known(users, count, 300));
+    CHECK(users_memory_used(users) <= bytes);
+    for (size_t i = 0; i < 64; i++)
+        CHECK_EQ(memory[bytes + i], 0xa5);
+}
+
+/* All memory is used, to the last byte that holds an id, and none behind it. */
+TEST(users_fill_their_memory_exactly)
+{
+    const size_t bytes = users_memory_bytes(600, 10);
+    struct users *const users = make(bytes, 640);
+    uint32_t number = 0;
+    for (size_t len = 500; len >= 4; len--)
+        while (users_insert(users, id_of(number, len), len) == USERS_ADDED)
+            number++;
+    CHECK(users_memory_used(users) <= bytes);
+    /* An id of 4 bytes takes 6; of the two regions for tables one has gone to the arena. */
+    CHECK(users_memory_used(users) > bytes - 6);
+}
+
+TEST(users_max_within_is_the_inverse_of_memory_bytes)
+{
+    CHECK_EQ(users_max_within(0, 16), 0);
+    CHECK_EQ(users_max_within(users_memory_bytes(1, 16) - 1, 16), 0);
+    static const uint64_t counts[] = {1, 2, 640, 641, 75000, 10000000, 100000000};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const size_t bytes = users_memory_bytes(counts[i], 16);
+        const uint64_t fits = users_max_within(bytes, 16);
+        CHECK(fits >= counts[i]);
+        CHECK(users_memory_bytes(fits, 16) <= bytes);
+        CHECK(users_memory_bytes(fits + 1, 16) > bytes);
+    }
+    /* 4 GiB of ids are the most. */
+    CHECK(users_memory_bytes(4000000, 1024) < SIZE_MAX);
+    CHECK(users_memory_bytes(5000000, 1024) == SIZE_MAX);
+}
+
+TEST(users_take_few_bytes_each)
+{
+    CHECK(users_memory_bytes(10000000, 12) / 10000000 <= 34);
+    CHECK(users_memory_bytes(75000, 10) / 75000 <= 33);
+}
