@@ -4,9 +4,9 @@
  * On entry (PVH): 32-bit protected mode, flat segments, paging and interrupts off, EBX = physical
  * address of hvm_start_info. No stack. The ELF loader has zeroed .bss.
  *
- * On the way: check that the processor has what every line after this takes for granted, map the first
- * 4 GiB one to one with pages of 2 MiB (memory.c replaces that map by the final one), switch SSE on,
- * enter long mode with no-execute and write-protect active, call pvh_enter().
+ * On the way: check that the processor has what every line after this takes for granted, map the
+ * first 4 GiB one to one with pages of 2 MiB (memory.c replaces that map by the final one), switch
+ * SSE on, enter long mode with no-execute and write-protect active, call pvh_enter().
  */
 #define CR0_MP         (1 << 1)
 #define CR0_EM         (1 << 2)

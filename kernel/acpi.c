@@ -230,8 +230,8 @@ static bool s5_read(struct table aml, size_t at, struct acpi_facts *facts)
 }
 
 /*
- * Looks for the bytes of the declaration instead of interpreting AML, as small kernels do: the name of
- * a sleep state is declared once, at the root, by a constant package.
+ * Looks for the bytes of the declaration instead of interpreting AML, as small kernels do: the name
+ * of a sleep state is declared once, at the root, by a constant package.
  */
 static void s5_find(struct table dsdt, struct acpi_facts *facts)
 {

@@ -1,9 +1,10 @@
 /*
- * Calibration. Where CPUID does not name the TSC's frequency, it is measured against a counter whose
- * frequency is known. Both are read in a row, TSC before and after: the counter's value belongs
- * to some point between the two, so the distance of the two is the error of that reading, however long an
- * exit to the hypervisor takes. Of several readings the narrowest counts; a second such reading follows
- * later, and the window between them grows until the error is small enough in proportion.
+ * Calibration. Where CPUID does not name the TSC's frequency, it is measured against a counter
+ * whose frequency is known. Both are read in a row, TSC before and after: the counter's value
+ * belongs to some point between the two, so the distance of the two is the error of that reading,
+ * however long an exit to the hypervisor takes. Of several readings the narrowest counts; a second
+ * such reading follows later, and the window between them grows until the error is small enough in
+ * proportion.
  */
 #include "kernel/clock.h"
 

@@ -2,8 +2,8 @@
  * The command line: `name=value` words separated by blanks, against a table of the options known.
  *
  * The one channel for configuration that every VMM has. Each room that has options describes them
- * in a table; app/main.c joins the tables. Unknown names, repeated names (but for `repeats`) and malformed or
- * out-of-range values are errors; nothing is guessed.
+ * in a table; app/main.c joins the tables. Unknown names, repeated names (but for `repeats`) and
+ * malformed or out-of-range values are errors; nothing is guessed.
  */
 #pragma once
 
@@ -47,8 +47,8 @@ __attribute__((warn_unused_result)) bool cmdline_parse(const char *text,
                                                        char error[CMDLINE_ERROR_BYTES_MAX]);
 
 /*
- * Describes the options known, a line each, in the order of the table: "name=VALUE  help". The line is
- * valid during the call only, and has no newline.
+ * Describes the options known, a line each, in the order of the table: "name=VALUE  help". The line
+ * is valid during the call only, and has no newline.
  */
 void cmdline_help(const struct cmdline_option *options, size_t count,
                   void (*line)(const char *text));

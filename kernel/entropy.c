@@ -2,8 +2,8 @@
  * A generator with fast key erasure (Bernstein 2017): from the key comes a stream of some blocks;
  * its first 32 bytes are the next key, the rest is handed out, each byte once, and wiped.
  *
- * Mixing: the input is added to the key, 32 bytes at a time, by exclusive or, and a new key is made from
- * each sum. An input that knows nothing of the key can make the result no easier to guess.
+ * Mixing: the input is added to the key, 32 bytes at a time, by exclusive or, and a new key is made
+ * from each sum. An input that knows nothing of the key can make the result no easier to guess.
  */
 #include "kernel/entropy.h"
 
@@ -64,8 +64,8 @@ static bool read_word(bool (*read)(uint64_t *value), uint64_t *value)
 }
 
 /*
- * SEED_WORDS from the processor. Some have been seen to answer all ones, or the same for ever, after a
- * resume: a source that repeats itself within 64 bytes is broken.
+ * SEED_WORDS from the processor. Some have been seen to answer all ones, or the same for ever,
+ * after a resume: a source that repeats itself within 64 bytes is broken.
  */
 static bool read_seed(bool (*read)(uint64_t *value), uint64_t seed[SEED_WORDS])
 {
@@ -140,12 +140,12 @@ bool entropy_add_source(const char *name, bool (*fill)(void *bytes, size_t len))
         ones |= bytes[i];
         zeros |= (uint8_t)~bytes[i];
     }
-    if (ones != 0 && zeros != 0) {
-        log_info("entropy", "seeded by %s", name);
-        seeded = true;
-    }
     memset(bytes, 0, sizeof bytes);
-    return ones != 0 && zeros != 0;
+    if (ones == 0 || zeros == 0) /* stuck */
+        return false;
+    log_info("entropy", "seeded by %s", name);
+    seeded = true;
+    return true;
 }
 
 bool entropy_is_seeded(void)

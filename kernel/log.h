@@ -13,7 +13,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Lines above `level` are dropped. The level at boot is LOG_INFO. */
 void log_set_level(enum log_level level);
 
-/* Text over LOG_LINE_BYTES_MAX is cut; a control byte in it prints as '?'. No newline at the end. */
+/*
+ * Text over LOG_LINE_BYTES_MAX is cut; a control byte in it prints as '?'. No newline at the end.
+ */
 #define LOG_LINE_BYTES_MAX 256
 
 __attribute__((format(printf, 3, 4))) void log_line(enum log_level level, const char *subsystem,

@@ -6,9 +6,9 @@
  *     the rest of RAM         RW-, pages of 2 MiB where they fit, of 4 KiB at odd edges
  *     devices                 RW-, uncached, when a driver asks for them
  *
- * Everything else, RAM or not, is not mapped. Tables come from a pool cut from RAM in memory_init(),
- * as many as the map needs at most and DEVICE_TABLES more, so that mapping a device does not depend on what
- * was taken before.
+ * Everything else, RAM or not, is not mapped. Tables come from a pool cut from RAM in
+ * memory_init(), as many as the map needs at most and DEVICE_TABLES more, so that mapping a device
+ * does not depend on what was taken before.
  *
  * memory_take() cuts from the lower end of the smallest range of RAM that suffices: what is asked
  * for in bulk (users, connections) finds the large ones whole.

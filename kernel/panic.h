@@ -1,6 +1,6 @@
 /*
- * The end of the machine when it cannot go on: a message on the console, a backtrace, power_off() with
- * failure. libc's assert() and abort() end here too.
+ * The end of the machine when it cannot go on: a message on the console, a backtrace, power_off()
+ * with failure. libc's assert() and abort() end here too.
  */
 #pragma once
 

@@ -153,38 +153,20 @@ size_t pci_capabilities(const struct pci_device *device, uint8_t id, uint8_t *of
     return count;
 }
 
-/* Writes ones, reads which of them the device keeps, restores (PCI 3.0, 6.2.5.1). */
-static uint32_t probe_bar(const struct pci_device *device, uint8_t offset)
-{
-    const uint32_t saved = pci_read32(device, offset);
-
-    pci_write32(device, offset, 0xffffffff);
-    const uint32_t kept = pci_read32(device, offset);
-    pci_write32(device, offset, saved);
-    return kept;
-}
-
-bool pci_memory_bar(const struct pci_device *device, unsigned index, struct pci_bar *bar)
+bool pci_memory_bar(const struct pci_device *device, unsigned index, uint64_t *address)
 {
     if (index >= PCI_BARS)
         return false;
     const uint8_t offset = (uint8_t)(PCI_BAR0 + 4 * index);
     const uint32_t low = pci_read32(device, offset);
-    const bool wide = (low & PCI_BAR_TYPE) == PCI_BAR_TYPE_64;
 
-    if ((low & PCI_BAR_IO) != 0 || (wide && index + 1 >= PCI_BARS))
+    if ((low & PCI_BAR_IO) != 0)
         return false;
-    const uint16_t command = pci_read16(device, PCI_COMMAND);
-    pci_write16(device, PCI_COMMAND, (uint16_t)(command & ~PCI_COMMAND_MEMORY));
-    bar->address = low & ~PCI_BAR_FLAGS;
-    uint64_t mask = probe_bar(device, offset) & ~PCI_BAR_FLAGS;
-    if (wide) {
-        bar->address |= (uint64_t)pci_read32(device, (uint8_t)(offset + 4)) << 32;
-        mask |= (uint64_t)probe_bar(device, (uint8_t)(offset + 4)) << 32;
-    } else if (mask != 0) {
-        mask |= 0xffffffff00000000u;
+    *address = low & ~PCI_BAR_FLAGS;
+    if ((low & PCI_BAR_TYPE) == PCI_BAR_TYPE_64) {
+        if (index + 1 >= PCI_BARS)
+            return false;
+        *address |= (uint64_t)pci_read32(device, (uint8_t)(offset + 4)) << 32;
     }
-    pci_write16(device, PCI_COMMAND, command);
-    bar->bytes = ~mask + 1;
-    return bar->address != 0 && mask != 0;
+    return *address != 0; /* a BAR that does not exist reads as 0 */
 }

@@ -28,11 +28,6 @@ struct pci_device {
     uint16_t vendor_id, device_id;
 };
 
-struct pci_bar {
-    uint64_t address;
-    uint64_t bytes;
-};
-
 /* False where nothing answers at 0xcf8: microvm, Firecracker. */
 bool pci_is_present(void);
 
@@ -50,8 +45,9 @@ void pci_write32(const struct pci_device *device, uint8_t offset, uint32_t value
 size_t pci_capabilities(const struct pci_device *device, uint8_t id, uint8_t *offsets, size_t max);
 
 /*
- * Where memory BAR `index` (0 to 5) lies and how long it is. False when it is an I/O BAR, does not
- * exist, or was left without an address by the firmware. Switches the device's decoding off meanwhile.
+ * Where memory BAR `index` (0 to 5) lies. False when it is an I/O BAR, does not exist, or was left
+ * without an address by the firmware. How long it is is not asked: to find out one has to move
+ * the BAR about, which costs an emulator milliseconds.
  */
 __attribute__((warn_unused_result)) bool pci_memory_bar(const struct pci_device *device,
-                                                        unsigned index, struct pci_bar *bar);
+                                                        unsigned index, uint64_t *address);

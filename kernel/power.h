@@ -8,8 +8,8 @@
 #define POWER_STATUS_FAILED 1
 
 /*
- * With `-device isa-debug-exit,iobase=0xf4,iosize=0x04` QEMU leaves with (value << 1) | 1, which can
- * never be its own 0 or 1 here:
+ * With `-device isa-debug-exit,iobase=0xf4,iosize=0x04` QEMU leaves with (value << 1) | 1, which
+ * can never be its own 0 or 1 here:
  *     33  the machine was switched off with status 0
  *     35  with any other: main() said so, a panic, a trap
  * Without the device the write goes nowhere and QEMU leaves with 0 whatever the status was.

@@ -23,7 +23,9 @@ enum {
     HOUR_PM = 0x80,
 };
 
-/* An update takes 2 ms at most, and as long as its emulator is not scheduled: 40 ms or more here. */
+/*
+ * An update takes 2 ms at most, and as long as its emulator is not scheduled: 40 ms or more here.
+ */
 #define UPDATE_POLLS_MAX 100000u
 #define READS_MAX        5u
 

@@ -14,8 +14,8 @@ struct rtc_registers {
 };
 
 /*
- * Seconds since 1970-01-01T00:00:00Z. False if that is no date, or none between 2020 and 2199: what an
- * RTC without a battery, or no RTC, reads as.
+ * Seconds since 1970-01-01T00:00:00Z. False if that is no date, or none between 2020 and 2199: what
+ * an RTC without a battery, or no RTC, reads as.
  */
 __attribute__((warn_unused_result)) bool rtc_decode(const struct rtc_registers *registers,
                                                     int64_t *unix_s);

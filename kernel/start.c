@@ -2,9 +2,9 @@
  * From boot/ to main(), and off.
  *
  * The order is forced: the console first, so that everything after can speak; traps next, so that
- * whatever breaks says so; then what others need: ACPI while its tables are still mapped and not yet
- * overwritten, memory, the clock. The stack protector's canary changes in kernel_start() itself, which never
- * returns, at a moment when no other frame is alive.
+ * whatever breaks says so; then what others need: ACPI while its tables are still mapped and not
+ * yet overwritten, memory, the clock. The stack protector's canary changes in kernel_start()
+ * itself, which never returns, at a moment when no other frame is alive.
  */
 #include "kernel/start.h"
 

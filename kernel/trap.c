@@ -3,8 +3,9 @@
  *
  * Every handler runs on a stack of its own (IST): the stack of the faulting code may be what is
  * broken, and a stack overflow is a page fault that could not be delivered on it. Three such
- * stacks: one for NMI and machine check, which come at any time; one for double faults, which happen while
- * another exception is being delivered; one for all others. Each lies above a guard page.
+ * stacks: one for NMI and machine check, which come at any time; one for double faults, which
+ * happen while another exception is being delivered; one for all others. Each lies above a guard
+ * page.
  */
 #include "kernel/trap.h"
 

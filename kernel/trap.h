@@ -1,7 +1,7 @@
 /*
  * Exceptions of the processor. Each of the 32 has a handler that says what happened, prints the
- * registers and a backtrace, and ends the machine with failure. None is expected: the machine runs with
- * interrupts off, and page faults are always errors.
+ * registers and a backtrace, and ends the machine with failure. None is expected: the machine runs
+ * with interrupts off, and page faults are always errors.
  */
 #pragma once
 
@@ -39,8 +39,9 @@ struct trap_info {
 };
 
 /*
- * Calls fn(arg) and survives the first trap or panic in it: true, and what it was in *info. False if fn
- * returned. What fn held (stack frames, half-done work) is abandoned as by longjmp(). Does not nest.
+ * Calls fn(arg) and survives the first trap or panic in it: true, and what it was in *info. False
+ * if fn returned. What fn held (stack frames, half-done work) is abandoned as by longjmp(). Does
+ * not nest.
  */
 __attribute__((warn_unused_result)) bool trap_probe(void (*fn)(void *arg), void *arg,
                                                     struct trap_info *info);

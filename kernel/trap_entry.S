@@ -7,7 +7,9 @@
     .macro trap_stub vector
     .balign 16
     /* Vectors that push an error code of their own: 8, 10 to 14, 17, 21, 29, 30. */
-    .if !(\vector == 8 || (\vector >= 10 && \vector <= 14) || \vector == 17 || \vector == 21 || \vector == 29 || \vector == 30)
+    .set has_error_code, \vector == 8 || (\vector >= 10 && \vector <= 14) || \vector == 17
+    .set has_error_code, has_error_code || \vector == 21 || \vector == 29 || \vector == 30
+    .if !has_error_code
     pushq $0
     .endif
     pushq $\vector

@@ -191,7 +191,7 @@ static struct virtio_device *device_at(const struct window *window, enum virtio_
     return &mmio->device;
 }
 
-/* Looks at a mapped window; counts it, and returns its device, if it holds a usable one with this id. */
+/* Counts a mapped window that holds a device with this id; returns the device if it is usable. */
 static struct virtio_device *look_at(const struct window *window, enum virtio_id id,
                                      unsigned *count)
 {

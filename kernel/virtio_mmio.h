@@ -1,7 +1,8 @@
 /*
- * virtio devices at fixed addresses (virtio 1.2, 4.2), as microvm and Firecracker have them. They cannot
- * be enumerated: the VMM names each on the command line, `virtio_mmio.device=512@0xfeb02a00:12`.
- * Where it names none and there is no PCI, the slots of QEMU's microvm are probed.
+ * virtio devices at fixed addresses (virtio 1.2, 4.2), as microvm and Firecracker have them. They
+ * cannot be enumerated: the VMM names each on the command line,
+ * `virtio_mmio.device=512@0xfeb02a00:12`. Where it names none and there is no PCI, the slots of
+ * QEMU's microvm are probed.
  */
 #pragma once
 

@@ -21,7 +21,11 @@
  */
 __attribute__((warn_unused_result)) bool netdev_init(void);
 
-struct virtio_net_header { /* struct virtio_net_hdr, 5.1.6: before each frame, in both directions */
+/*
+ * struct virtio_net_hdr, 5.1.6: before each frame, in both directions. A transmitted one lies in
+ * the caller's memory, whatever its alignment and type.
+ */
+struct __attribute__((packed, may_alias)) virtio_net_header {
     uint8_t flags;
     uint8_t gso_type;
     uint16_t hdr_len;

@@ -5,7 +5,7 @@
  *     common   status, features, queues        notify   a register for each queue to kick it
  *     isr      interrupt status, not used      device   the device's own configuration
  *
- * Interrupts: MSI-X stays off, INTx is disabled in the command register, and the queues ask for none.
+ * Interrupts: MSI-X stays off, INTx is disabled in the command register, the queues ask for none.
  */
 #include "kernel/virtio_pci.h"
 
@@ -35,6 +35,9 @@
 #define CAP_BYTES             16
 
 #define CAPS_MAX              16
+
+/* QEMU's largest, notify, is 4 MiB with a page for each of 1,024 queues. */
+#define STRUCTURE_BYTES_MAX (16u << 20)
 
 enum cap_type { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_DEVICE = 4 };
 
@@ -186,12 +189,12 @@ static const struct virtio_transport transport = {
 
 /*
  * Maps the structure that the capability at `cap` describes, if it is `type`, at least `bytes_min`
- * long and within a memory BAR. An I/O BAR is passed over: 4.1.4.1, use the first that one can.
+ * long and in a memory BAR. An I/O BAR is passed over: 4.1.4.1, use the first that one can.
  */
 static volatile uint8_t *map_structure(const struct pci_device *function, uint8_t cap,
                                        enum cap_type type, uint32_t bytes_min, uint32_t *bytes)
 {
-    struct pci_bar bar;
+    uint64_t address;
 
     if (pci_read8(function, (uint8_t)(cap + CAP_CFG_TYPE)) != type ||
         pci_read8(function, (uint8_t)(cap + CAP_LEN)) < CAP_BYTES)
@@ -199,11 +202,11 @@ static volatile uint8_t *map_structure(const struct pci_device *function, uint8_
     const uint8_t index = pci_read8(function, (uint8_t)(cap + CAP_BAR));
     const uint32_t offset = pci_read32(function, (uint8_t)(cap + CAP_OFFSET));
     const uint32_t length = pci_read32(function, (uint8_t)(cap + CAP_LENGTH));
-    if (length < bytes_min || offset % 4 != 0 || !pci_memory_bar(function, index, &bar) ||
-        (uint64_t)offset + length > bar.bytes)
+    if (length < bytes_min || length > STRUCTURE_BYTES_MAX || offset % 4 != 0 ||
+        !pci_memory_bar(function, index, &address) || address > UINT64_MAX - offset - length)
         return NULL;
     *bytes = length;
-    return memory_map_device(bar.address + offset, length);
+    return memory_map_device(address + offset, length);
 }
 
 static volatile uint8_t *find_structure(struct virtio_pci *pci, const uint8_t *caps, size_t count,
@@ -221,7 +224,7 @@ static volatile uint8_t *find_structure(struct virtio_pci *pci, const uint8_t *c
     return NULL;
 }
 
-/* Fills `pci` and switches its function on. False, with the reason in the log, if it cannot be used. */
+/* Fills `pci` and switches its function on. False if it cannot be used; the log says why. */
 static bool attach(struct virtio_pci *pci)
 {
     uint8_t caps[CAPS_MAX];

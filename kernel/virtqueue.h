@@ -73,8 +73,8 @@ struct virtq {
     uint16_t used_event;
     uint16_t free_head, free_count;
     /* Private, so that the device cannot change them: */
-    uint8_t chain[VIRTQ_SIZE_MAX]; /* by head: descriptors the device has; 0: not a head it has */
-    uint16_t next[VIRTQ_SIZE_MAX]; /* links of the chains and of the list of free descriptors */
+    uint16_t chain[VIRTQ_SIZE_MAX]; /* by head: descriptors the device has; 0: not a head it has */
+    uint16_t next[VIRTQ_SIZE_MAX];  /* links of the chains and of the list of free descriptors */
 };
 
 /*
@@ -87,7 +87,7 @@ void virtq_init(struct virtq *q, void *memory, uint16_t size, bool event_idx);
 /* Marks the queue broken; the first reason stays. */
 void virtq_break(struct virtq *q, const char *why);
 
-/* Moves used_event out of the device's reach; see virtq_take(). */
+/* Moves used_event out of the device's reach; see virtq_used_count(). */
 void virtq_postpone_interrupts(struct virtq *q);
 
 /*
@@ -131,6 +131,9 @@ static inline uint16_t virtq_used_count(struct virtq *q)
         virtq_break(q, "its used index is ahead of what it was given");
         return 0;
     }
+    /* used_event is half the index space ahead; seldom, before it is reached, it moves on. */
+    if (__builtin_expect((uint16_t)(q->used_event - q->used_next) < 0x2000, 0))
+        virtq_postpone_interrupts(q);
     return count;
 }
 
@@ -157,9 +160,6 @@ static inline void virtq_take(struct virtq *q, uint16_t head)
 {
     q->chain[head] = 0;
     q->used_next++;
-    /* used_event is half the index space ahead; seldom, before it is reached, it moves on. */
-    if (__builtin_expect((uint16_t)(q->used_event - q->used_next) < 0x2000, 0))
-        virtq_postpone_interrupts(q);
 }
 
 /* How many entries the device has, those that it has used but were not taken included. */
@@ -169,7 +169,7 @@ static inline uint16_t virtq_in_flight(const struct virtq *q)
 }
 
 /* Puts a chain of `count` descriptors into the available ring; visible at virtq_publish(). */
-static inline void virtq_offer(struct virtq *q, uint16_t head, uint8_t count)
+static inline void virtq_offer(struct virtq *q, uint16_t head, uint16_t count)
 {
     q->chain[head] = count;
     q->avail->ring[q->offered & q->mask] = head;
@@ -178,7 +178,8 @@ static inline void virtq_offer(struct virtq *q, uint16_t head, uint8_t count)
 
 /*
  * Chains: write descriptors with virtq_link(), the first at virtq_chain_begin(), each next where
- * the last call said; then virtq_chain_end() with the place after the last. free_count MUST suffice.
+ * the last call said; then virtq_chain_end() with the place after the last. There MUST be as many
+ * free as the chain takes.
  */
 static inline uint16_t virtq_chain_begin(const struct virtq *q)
 {
@@ -194,7 +195,7 @@ static inline uint16_t virtq_link(struct virtq *q, uint16_t at, uint64_t address
     return next;
 }
 
-static inline void virtq_chain_end(struct virtq *q, uint16_t after, uint8_t count)
+static inline void virtq_chain_end(struct virtq *q, uint16_t after, uint16_t count)
 {
     const uint16_t head = q->free_head;
 
@@ -206,10 +207,10 @@ static inline void virtq_chain_end(struct virtq *q, uint16_t after, uint8_t coun
 /* Takes the entry at the front, as virtq_take(), and frees its chain's descriptors. */
 static inline void virtq_take_chain(struct virtq *q, uint16_t head)
 {
-    const uint8_t count = q->chain[head];
+    const uint16_t count = q->chain[head];
     uint16_t last = head;
 
-    for (uint8_t i = 1; i < count; i++)
+    for (uint16_t i = 1; i < count; i++)
         last = q->next[last];
     q->next[last] = q->free_head;
     q->free_head = head;

@@ -1,6 +1,6 @@
 /*
- * `provoke=NAME` on the test image's command line breaks the machine for real, before any test: so that
- * the console shows what a trap prints, and the exit status that it failed. scripts can hold
+ * `provoke=NAME` on the test image's command line breaks the machine for real, before any test: so
+ * that the console shows what a trap prints, and the exit status that it failed. scripts can hold
  * each of them; the tests in test_machine.c survive the same by trap_probe().
  */
 #include <assert.h>

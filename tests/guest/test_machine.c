@@ -19,6 +19,7 @@
 #include "kernel/trap.h"
 #include "tests/test.h"
 
+extern const uint8_t trap_stubs[], __text_end[];
 extern uint8_t __text_start[], __rodata_start[], __stack_guard[], __stack_bottom[];
 extern uint8_t __trap_stacks_start[], __image_end[];
 extern const uint8_t __data_start[], __data_end[];
@@ -230,6 +231,7 @@ TEST(machine_names_every_exception_provoked)
     CHECK_EQ(trap.vector, TRAP_DIVIDE);
     CHECK(trap_probe(invalid_opcode, NULL, &trap));
     CHECK_EQ(trap.vector, TRAP_INVALID_OPCODE);
+    CHECK_EQ(((const uint8_t *)(uintptr_t)trap.rip)[1], 0x0b); /* UD2 is 0F 0B */
     CHECK(trap_probe(breakpoint, NULL, &trap));
     CHECK_EQ(trap.vector, TRAP_BREAKPOINT);
     CHECK(trap_probe(nmi, NULL, &trap));
@@ -252,6 +254,8 @@ TEST(machine_catches_a_double_fault)
     cpu_load_idt(&idt);
     CHECK(trapped);
     CHECK_EQ(trap.vector, TRAP_DOUBLE_FAULT);
+    CHECK_EQ(trap.error_code, 0);
+    CHECK(trap.rip >= at(__text_start) && trap.rip < at(__text_end));
     CHECK(faults(read_byte, NULL, 0));
 }
 
@@ -264,6 +268,22 @@ static void call_abort(void *argument)
 {
     (void)argument;
     abort();
+}
+
+TEST(machine_expects_error_codes_where_the_processor_gives_them)
+{
+    static const uint8_t with_code[] = {8, 10, 11, 12, 13, 14, 17, 21, 29, 30}; /* SDM, APM */
+    static const uint8_t push_zero[] = {0x6a, 0x00};
+
+    for (uint8_t vector = 0; vector < TRAP_VECTORS; vector++) {
+        const bool has_code = memchr(with_code, vector, sizeof with_code) != NULL;
+        const uint8_t *const stub = trap_stubs + 16 * vector;
+
+        if (!has_code)
+            CHECK(memcmp(stub, push_zero, sizeof push_zero) == 0);
+        CHECK_EQ(stub[has_code ? 0 : 2], 0x6a);
+        CHECK_EQ(stub[has_code ? 1 : 3], vector);
+    }
 }
 
 TEST(machine_panics_on_a_failed_assertion)
@@ -292,6 +312,23 @@ TEST(memory_is_zeroed_aligned_and_given_once)
         memset(memory, 0xff, bytes);
         previous_end = memory + bytes;
     }
+}
+
+TEST(memory_is_zeroed_even_where_it_was_not)
+{
+    static const size_t bytes = 65536 + 77;
+    uint8_t *const before = memory_take_dirty(4096, 4096, "a test");
+
+    /* Dirty what has not been given yet; it is what comes next. */
+    memset(before + 4096, 0xff, 2 * bytes);
+    __asm__ volatile("" : : "r"(before) : "memory"); /* to the compiler it is out of bounds */
+
+    const uint8_t *const memory = memory_take(bytes, 4096, "a test");
+
+    CHECK(memory == before + 4096);
+    for (size_t i = 0; i < bytes; i++)
+        CHECK_EQ(memory[i], 0);
+    CHECK_EQ(memory[bytes], 0xff);
 }
 
 TEST(memory_tells_what_it_can_still_give)

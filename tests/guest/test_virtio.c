@@ -1,6 +1,6 @@
 /*
- * The drivers against the emulator's devices. What has to be there is said on the command line, so that
- * a test does not pass for want of a device:
+ * The drivers against the emulator's devices. The command line says what has to be there, so that
+ * no test passes for want of a device:
  *
  *     expect-net         fail, rather than skip, when there is no network device
  *     expect-rng         likewise for virtio-rng

@@ -52,7 +52,7 @@
 #include "tests/test.h"
 
 #define SLOT        RECEIVE_RING_SLOT_BYTES
-#define HEADER      ((uint32_t)sizeof(struct virtio_net_header))
+#define HEADER      HEADER_BYTES
 #define PIECES      128
 #define ALL_OFFERED (~(F_MTU | F_STATUS))
 

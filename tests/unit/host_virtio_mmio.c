@@ -78,7 +78,7 @@ TEST(virtio_mmio_words_that_are_malformed_are_refused)
                                       "512@0:5",
                                       "512@0xfeb00001:5",
                                       "512@0xffffffffffffff00:5",
-                                      "512@0x1ffffffffffffffff:5",
+                                      "512@0x100000000feb00000:5",
                                       "99999999999999999999@0xfeb00000:5",
                                       "18014398509481984K@0xfeb00000:5"};
     set_up();

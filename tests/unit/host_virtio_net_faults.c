@@ -78,6 +78,8 @@ static void lie_never_completes(void)
     write_header(id, 3);
     device_use(0, id, SLOT);
     device_use(0, device_take(0), SLOT);
+    device_use(0, device_take(0), 100); /* written, but not shown */
+    fake.queues[0].used->idx--;
 }
 
 static void lie_too_many_buffers(void)
@@ -202,6 +204,14 @@ NET_TEST(a_merged_frame_with_a_hole_is_dropped_whole)
     CHECK_EQ(receive.idle_count, 9);
 }
 
+NET_TEST(what_the_device_has_not_shown_is_not_taken)
+{
+    CHECK(netdev_init());
+    lie_never_completes();
+    CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+    CHECK_EQ(receive.q.used_next, 0);
+}
+
 NET_TEST(frames_before_a_lie_still_arrive)
 {
     CHECK(netdev_init());
@@ -290,7 +300,7 @@ NET_TEST(a_device_that_lost_its_features_is_tried_again)
 
 /* ---- everything at once ---- */
 
-/* A device that does right most of the time, anything otherwise, and scribbles over what is its own. */
+/* A lie, or any used entry, or a used index out of the air, or a scribble over shared memory. */
 static void misbehave(void)
 {
     switch (random_below(6)) {

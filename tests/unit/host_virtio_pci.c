@@ -1,6 +1,6 @@
 /*
  * PCI and virtio's PCI transport on the host: the sources compiled into this file, over ports that
- * lead to configuration spaces in memory. What a machine's firmware or a lying device may say is told here.
+ * lead to configuration spaces in memory, which say what firmware or a lying device may say.
  */
 #include "kernel/cpu.h"
 
@@ -40,7 +40,6 @@ static void fake_out32(uint16_t port, uint32_t value);
 struct function {
     uint8_t bus, slot, function;
     uint32_t config[64];
-    uint32_t bar_mask[PCI_BARS]; /* writable bits */
 };
 
 static struct {
@@ -96,12 +95,7 @@ static void fake_out32(uint16_t port, uint32_t value)
     }
     if (f == NULL)
         return;
-    if (index >= PCI_BAR0 / 4 && index < PCI_BAR0 / 4 + PCI_BARS) {
-        const uint32_t mask = f->bar_mask[index - PCI_BAR0 / 4];
-        f->config[index] = (f->config[index] & ~mask) | (value & mask);
-    } else {
-        f->config[index] = value;
-    }
+    f->config[index] = value;
 }
 
 static void fake_out16(uint16_t port, uint16_t value)
@@ -168,8 +162,6 @@ static struct function *add_net(uint8_t at_bus, uint8_t slot)
     add_cap(f, 0x54, 0x68, CAP_DEVICE, 4, 0x1000, 0x1000);
     add_cap(f, 0x68, 0x00, CAP_NOTIFY, 4, 0x2000, 0x1000);
     f->config[PCI_BAR0 / 4 + 4] = BAR_ADDRESS | 0xc;
-    f->bar_mask[4] = ~(BAR_BYTES - 1);
-    f->bar_mask[5] = ~0u;
     return f;
 }
 
@@ -199,7 +191,7 @@ TEST(virtio_pci_finds_a_device_and_switches_it_on)
     CHECK(strcmp(device->name, "pci 00:03.0") == 0);
     CHECK_EQ(f->config[1] & 0xffff,
              PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
-    CHECK_EQ(f->config[PCI_BAR0 / 4 + 4], BAR_ADDRESS | 0xc); /* as it was, after being sized */
+    CHECK_EQ(f->config[PCI_BAR0 / 4 + 4], BAR_ADDRESS | 0xc);
     CHECK(find_net(&count) == device);
     CHECK(virtio_pci_find(VIRTIO_ID_RNG, &count) == NULL);
     CHECK_EQ(bus.log_lines, 0);
@@ -237,7 +229,6 @@ TEST(virtio_pci_passes_over_capabilities_it_cannot_use)
     set_up();
     struct function *const f = add_net(0, 3);
     f->config[PCI_BAR0 / 4] = 0xc001; /* an I/O BAR; notify lies there first, then in memory */
-    f->bar_mask[0] = 0xffe0;
     add_cap(f, 0x68, 0x7c, CAP_NOTIFY, 0, 0, 2);
     add_cap(f, 0x7c, 0x00, CAP_NOTIFY, 4, 0x3000, 0x1000);
     struct virtio_device *const device = find_net(&count);
@@ -256,11 +247,14 @@ TEST(virtio_pci_refuses_registers_that_are_not_there)
         case 0: /* the firmware gave it no address */
             f->config[PCI_BAR0 / 4 + 4] = 0xc;
             break;
-        case 1: /* past the end of the BAR */
-            add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0x3800, 0x1000);
+        case 1: /* past the end of memory */
+            f->config[PCI_BAR0 / 4 + 5] = ~0u;
+            add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0x2000000, 0x1000);
+            add_cap(f, 0x54, 0x68, 0, 4, 0, 0); /* and nothing else to be looked at */
+            add_cap(f, 0x68, 0x00, 0, 4, 0, 0);
             break;
-        case 2: /* past the end, by overflow */
-            add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0xfffff000, 0x1000);
+        case 2: /* larger than anything */
+            add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0, 0xfffff000);
             break;
         case 3: /* too short */
             add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0, 32);
@@ -276,7 +270,6 @@ TEST(virtio_pci_refuses_registers_that_are_not_there)
             break;
         default: /* a 64-bit BAR without its upper half */
             f->config[PCI_BAR0 / 4 + 5] = BAR_ADDRESS | 0xc;
-            f->bar_mask[5] = ~(BAR_BYTES - 1);
             add_cap(f, 0x40, 0x54, CAP_COMMON, 5, 0, 0x1000);
             break;
         }
@@ -314,6 +307,10 @@ TEST(pci_looks_behind_bridges_and_at_every_function)
     CHECK(find_net(&count) == NULL);
     set_byte(bridge, PCI_SECONDARY_BUS, 7);
     CHECK(strcmp(find_net(&count)->name, "pci 07:00.0") == 0);
+    set_byte(bridge, PCI_SECONDARY_BUS, 0);
+    add_net(0, 8);
+    CHECK(strcmp(find_net(&count)->name, "pci 00:08.0") == 0);
+    CHECK_EQ(count, 1);
     set_up();
     struct function *const first = add_function(0, 9, 0, 0x00011b36);
     add_net(0, 9)->function = 5;
@@ -336,23 +333,22 @@ TEST(pci_is_absent_where_nothing_answers)
 TEST(pci_tells_where_a_bar_is)
 {
     const struct pci_device device = {.slot = 3};
-    struct pci_bar bar;
+    uint64_t address;
 
     set_up();
     struct function *const f = add_net(0, 3);
-    CHECK(pci_memory_bar(&device, 4, &bar));
-    CHECK(bar.address == BAR_ADDRESS && bar.bytes == BAR_BYTES);
+    CHECK(pci_memory_bar(&device, 4, &address));
+    CHECK_EQ(address, BAR_ADDRESS);
     f->config[PCI_BAR0 / 4 + 5] = 0x38; /* above 4 GiB */
-    CHECK(pci_memory_bar(&device, 4, &bar));
-    CHECK(bar.address == 0x38fe000000 && bar.bytes == BAR_BYTES);
-    f->config[PCI_BAR0 / 4 + 1] = 0xfd000000; /* 32 bits wide */
-    f->bar_mask[1] = 0xfffff000;
-    CHECK(pci_memory_bar(&device, 1, &bar));
-    CHECK(bar.address == 0xfd000000 && bar.bytes == 0x1000);
+    CHECK(pci_memory_bar(&device, 4, &address));
+    CHECK_EQ(address, 0x38fe000000);
+    f->config[PCI_BAR0 / 4 + 1] = 0xfd000008; /* 32 bits wide, prefetchable */
+    CHECK(pci_memory_bar(&device, 1, &address));
+    CHECK_EQ(address, 0xfd000000);
     f->config[PCI_BAR0 / 4] = 0xc001; /* I/O */
-    CHECK(!pci_memory_bar(&device, 0, &bar));
-    CHECK(!pci_memory_bar(&device, 2, &bar)); /* not implemented */
-    CHECK(!pci_memory_bar(&device, PCI_BARS, &bar));
+    CHECK(!pci_memory_bar(&device, 0, &address));
+    CHECK(!pci_memory_bar(&device, 2, &address)); /* not implemented */
+    CHECK(!pci_memory_bar(&device, PCI_BARS, &address));
 }
 
 TEST(virtio_pci_refuses_a_notify_register_outside_of_its_structure)
