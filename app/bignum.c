@@ -139,9 +139,9 @@ static void subtract_multiple(struct bignum *number, const struct bignum *other,
 }
 
 /*
- * The quotient is estimated from the highest limbs, rounded down (the divisor's counts as one more than it is). As
- * the divisor's highest bit is set and the quotient is below 2^32, the estimate is short by at most 1:
- * the error is below quotient / 2^63 + 1 / 2^63 before rounding.
+ * The quotient is estimated from the highest limbs, rounded down (the divisor's counts as one more
+ * than it is). As the divisor's highest bit is set and the quotient is below 2^32, the estimate is
+ * short by at most 1: the error is below quotient / 2^63 + 1 / 2^63 before rounding.
  */
 uint32_t bignum_divide_step(struct bignum *number, const struct bignum *divisor)
 {
@@ -164,9 +164,10 @@ uint32_t bignum_divide_step(struct bignum *number, const struct bignum *divisor)
 }
 
 /*
- * word * 2^exponent = 1.xxx * 2^scale. A normal double keeps 53 of the 64 bits, a subnormal one those that
- * are worth 2^-1074 or more. The bits of a double grow by 1 from each to the next, from subnormal to normal
- * and from the largest to infinity too: so rounding up is adding 1, whatever it carries into.
+ * word * 2^exponent = 1.xxx * 2^scale. A normal double keeps 53 of the 64 bits, a subnormal one
+ * those that are worth 2^-1074 or more. The bits of a double grow by 1 from each to the next, from
+ * subnormal to normal and from the largest to infinity too: so rounding up is adding 1, whatever it
+ * carries into.
  */
 double bignum_word_to_double(uint64_t word, int exponent, bool sticky)
 {

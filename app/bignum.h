@@ -1,9 +1,9 @@
 /*
  * Natural numbers of bounded size, and their rounding to double: what decimal.c and sum.c share.
  *
- * 44 limbs of 64 bits hold the largest number either of them meets: 779 decimal digits or 5^1102 (2,588 and
- * 2,559 bits) with a limb of room for normalising and one for a quotient step; an exact sum of 2^63 doubles
- * (2,162 bits) times 2^64. A result that did not fit is a programming error, and asserted.
+ * 44 limbs of 64 bits hold the largest number either of them meets: 779 decimal digits or 5^1102
+ * (2,588 and 2,559 bits) with a limb of room for normalising and one for a quotient step; an exact
+ * sum of 2^63 doubles (2,163 bits). A result that did not fit is a programming error, and asserted.
  */
 #pragma once
 
@@ -47,14 +47,15 @@ uint64_t bignum_divide_small(struct bignum *number, uint64_t divisor);
 unsigned bignum_normalising_shift(const struct bignum *divisor);
 
 /*
- * number = number mod divisor; returns the quotient, which MUST be below 2^32. The divisor's highest
- * limb MUST have its highest bit set.
+ * number = number mod divisor; returns the quotient, which MUST be below 2^32. The divisor's
+ * highest limb MUST have its highest bit set.
  */
 uint32_t bignum_divide_step(struct bignum *number, const struct bignum *divisor);
 
 /*
- * The double nearest to number * 2^exponent, ties to even; infinite when that is beyond the largest. `sticky`: the
- * true number is a little larger, by less than 1 (before the scaling).
+ * The double nearest to number * 2^exponent, ties to even; infinite when that is beyond the
+ * largest. `sticky`: the true number is a little larger, by less than 1 (before the scaling);
+ * number must then have 54 bits or more, or its bit 0 be worth 2^-1075 at most: a bit to round by.
  */
 double bignum_to_double(const struct bignum *number, int exponent, bool sticky);
 

@@ -1,18 +1,18 @@
 /*
  * Reading; decimal_print.c has the other direction. Three ways, each exact, the first that applies:
  *
- *   1. significand <= 2^53 and |exponent| <= 22: both are doubles without error, so one multiplication or division
- *      rounds once (Clinger 1990). 5 instructions.
+ *   1. significand <= 2^53 and |exponent| <= 22: both are doubles without error, so one
+ *      multiplication or division rounds once (Clinger 1990). 5 instructions.
  *   2. 19 digits and |exponent| <= 27: 5^27 fits a word, so the number is a product of 128 bits, or
- *      the quotient of a word by a word; the remainder says on which side of a tie it lies. One 128-bit division. This
- *      takes what programs print with 17 digits.
- *   3. anything else: the quotient digits / 5^k in bignums, of which the first 64 bits and whether there is a
- *      remainder are enough. Building both numbers is quadratic in their length, but that is at most 41
- *      limbs: 2 to 3 us for the worst of numbers (779 digits, exponent -1102), where reading its text
- *      costs about as much; 0.3 us for 20 digits and an exponent of -300.
+ *      the quotient of a word by a word; the remainder says on which side of a tie it lies. One
+ *      128-bit division. This takes what programs print with 17 digits.
+ *   3. anything else: the quotient digits / 5^k in bignums, of which the first 64 bits and whether
+ *      there is a remainder are enough. Building both numbers is quadratic in their length, but
+ *      that is at most 41 limbs: 1.2 us for the worst of numbers (779 digits, exponent -322), half
+ *      of what scanning its text costs; 0.2 us for 20 digits and an exponent of -300. (Host, -O2.)
  *
- * Eisel-Lemire's method would be faster in the middle of case 3, needs a table of 10 KB, and falls back to
- * the same bignums for hostile input: not worth having.
+ * Eisel-Lemire's method would be faster in the middle of case 3, needs a table of 10 KB, and falls
+ * back to the same bignums for hostile input: not worth having.
  */
 #include "app/decimal.h"
 
@@ -36,7 +36,10 @@ static const double pow10_double[POW10_MAX + 1] = {
 /* An exponent that no number of digits in a body of any length can bring back into range. */
 #define EXPONENT_SATURATED ((int64_t)1 << 56)
 
-/* 10^309 and up is infinite, 10^-324 and less rounds to zero: of 0.ddd * 10^magnitude, for any digits. */
+/*
+ * 10^309 and up is infinite, 10^-324 and less rounds to zero: of 0.ddd * 10^magnitude, for any
+ * digits.
+ */
 #define MAGNITUDE_MAX 309
 #define MAGNITUDE_MIN (-323)
 
@@ -108,8 +111,9 @@ static double multiply_exactly(uint64_t significand, unsigned power)
 }
 
 /*
- * significand / 5^power / 2^power, for a power of 1 and up. With both shifted so that their highest bits are set, dividend /
- * divisor is between 1/2 and 2: the quotient has 64 bits exactly when the dividend is given 63 or 64 more.
+ * significand / 5^power / 2^power, for a power of 1 and up. With both shifted so that their highest
+ * bits are set, dividend / divisor is between 1/2 and 2: the quotient has 64 bits exactly when the
+ * dividend is given 63 or 64 more.
  */
 static double divide_exactly(uint64_t significand, unsigned power)
 {
@@ -190,7 +194,9 @@ static double divide_by_pow5(struct bignum *number, unsigned power, bool sticky)
                                  sticky || !bignum_is_zero(number));
 }
 
-/* All digits kept as one number; returns how many there are, without the zeros of trailing groups. */
+/*
+ * All digits kept as one number; returns how many there are, without the zeros of trailing groups.
+ */
 static unsigned significand_of(const struct decimal *decimal, struct bignum *number)
 {
     unsigned full = decimal->group_count, rest = decimal->group_digits;

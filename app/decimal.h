@@ -2,8 +2,9 @@
  * Decimal text to double and back, both exact.
  *
  *   in:  the nearest double, ties to even, however many digits there are (IEEE 754-2019 5.12.2).
- *        DECIMAL_DIGITS_KEPT significant digits are kept; those beyond them can decide only a tie, so one sticky bit
- *        stands for them: no number halfway between two doubles has more than 767 (Clinger 1990).
+ *        DECIMAL_DIGITS_KEPT significant digits are kept; those beyond them can decide only a tie,
+ *        so one sticky bit stands for them: no number halfway between two doubles has more than 767
+ *        (Clinger 1990).
  *   out: the shortest decimal that reads back as the same double; of those, the nearest.
  */
 #pragma once
@@ -48,7 +49,8 @@ __attribute__((warn_unused_result)) bool decimal_simple(uint64_t significand, in
 #define DECIMAL_TEXT_BYTES_MAX 32
 
 /*
- * The shortest text that reads back as `value` (finite), terminated; returns its length. Whole numbers keep
- * ".0"; 1e16 and up, and below 1e-4, in the form d.ddde+XX (as Python's repr writes them).
+ * The shortest text that reads back as `value` (finite), terminated; returns its length. Whole
+ * numbers keep ".0"; 1e16 and up, and below 1e-4, in the form d.ddde+XX (as Python's repr writes
+ * them).
  */
 size_t decimal_print(double value, char text[DECIMAL_TEXT_BYTES_MAX]);

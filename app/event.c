@@ -2,9 +2,9 @@
  * The plain form of an event, and the texts of the errors.
  *
  * The recogniser walks the body once. That the body's last byte other than white space is '}' is
- * looked at first: every loop over single bytes (white space, digits) stops at that byte, which is neither, so none
- * of them needs to compare with the end. Only loads of eight bytes do, and the userId, in which a
- * '}' may stand. `last` is that byte's place in all of what follows.
+ * looked at first: every loop over single bytes (white space, digits) stops at that byte, which is
+ * neither, so none of them needs to compare with the end. Only loads of eight bytes do, and the
+ * userId, in which a '}' may stand. `last` is that byte's place in all of what follows.
  *
  * About 200 instructions for {"userId":"user_12345","value":123.5}.
  */
@@ -23,14 +23,19 @@ static inline const uint8_t *skip_space(const uint8_t *at)
     return at;
 }
 
-/* At a colon, or white space before it: returns what follows it and the white space after; else NULL. */
+/*
+ * At a colon, or white space before it: returns what follows it and the white space after; else
+ * NULL.
+ */
 static inline const uint8_t *skip_colon(const uint8_t *at)
 {
     at = skip_space(at);
     return *at == ':' ? skip_space(at + 1) : NULL;
 }
 
-/* The string at `at`, quotes included; returns what follows it. At least WORD_BYTES precede `last`. */
+/*
+ * The string at `at`, quotes included; returns what follows it. At least WORD_BYTES precede `last`.
+ */
 static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last,
                                           struct event *event)
 {
@@ -40,7 +45,9 @@ static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last
     uint64_t special;
     for (;; at += WORD_BYTES) {
         const ptrdiff_t left = last - at;
-        /* Near the end the last full word is loaded, and shifted: zeros follow, which are special. */
+        /*
+         * Near the end the last full word is loaded, and shifted: zeros follow, which are special.
+         */
         const uint64_t word = left >= WORD_BYTES
                                   ? event_load_word(at)
                                   : event_load_word(last - WORD_BYTES) >> (8 * (7 - left)) >> 8;
@@ -58,6 +65,8 @@ static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last
 }
 
 #define DIGITS_MAX 19 /* as many as fit a word, whichever they are */
+
+_Static_assert(DIGITS_MAX <= DECIMAL_SIMPLE_EXPONENT_MAX, "with all of them after the point too");
 
 /* The number at `at`, without an exponent; returns what follows it. */
 static inline const uint8_t *take_value(const uint8_t *at, struct event *event)
@@ -82,12 +91,15 @@ static inline const uint8_t *take_value(const uint8_t *at, struct event *event)
     }
     if (digits > DIGITS_MAX)
         return NULL;
-    if (!decimal_simple(significand, -(int)fraction_digits, negative, &event->value))
-        return NULL;
+    const bool simple = decimal_simple(significand, -(int)fraction_digits, negative, &event->value);
+    assert(simple);
     return at;
 }
 
-/* The name at `at` with its quotes, which make "userId" exactly a word, and the colon; returns what follows. */
+/*
+ * The name at `at` with its quotes, which make "userId" exactly a word, and the colon; returns what
+ * follows.
+ */
 static inline const uint8_t *take_name_user_id(const uint8_t *at, const uint8_t *last)
 {
     if (last - at < WORD_BYTES)
@@ -114,7 +126,10 @@ static inline const uint8_t *skip_comma(const uint8_t *at)
     return *at == ',' ? skip_space(at + 1) : NULL;
 }
 
-/* Compares 8 to 16 bytes as two words, which may overlap; false, too, where that many do not precede `last`. */
+/*
+ * Compares 8 to 16 bytes as two words, which may overlap; false, too, where that many do not
+ * precede `last`.
+ */
 static inline bool matches(const uint8_t *at, const uint8_t *last, const char *text, size_t len)
 {
     const uint8_t *const expected = (const uint8_t *)text;
@@ -127,7 +142,10 @@ static inline bool matches(const uint8_t *at, const uint8_t *last, const char *t
 #define FIRST_NAME "{\"userId\":"
 #define NEXT_NAME  ",\"value\":"
 
-/* From the first byte, or white space before it, to the userId's quote, when that member is the first. */
+/*
+ * From the first byte, or white space before it, to the userId's quote, when that member is the
+ * first.
+ */
 static inline const uint8_t *reach_user_id(const uint8_t *body, const uint8_t *last)
 {
     if (__builtin_expect(matches(body, last, FIRST_NAME, strlen(FIRST_NAME)), 1))
@@ -145,7 +163,9 @@ static inline const uint8_t *reach_value(const uint8_t *at, const uint8_t *last)
     return at != NULL ? take_name_value(at, last) : NULL;
 }
 
-/* The same with the members the other way round, the rarer form: from '{' or white space before it. */
+/*
+ * The same with the members the other way round, the rarer form: from '{' or white space before it.
+ */
 static __attribute__((noinline)) const uint8_t *
 take_value_then_user_id(const uint8_t *at, const uint8_t *last, struct event *event)
 {
@@ -197,42 +217,27 @@ bool event_error_has_offset(enum event_error error)
     }
 }
 
+static const char *const error_texts[] = {
+    [EVENT_OK] = "no error",
+    [EVENT_EMPTY] = "the body is empty",
+    [EVENT_SYNTAX] = "the body is not valid JSON",
+    [EVENT_UTF8] = "the body is not valid UTF-8",
+    [EVENT_NESTING] = "the body is nested too deeply",
+    [EVENT_TRAILING] = "something follows the JSON object",
+    [EVENT_TRUNCATED] = "the body ends inside a JSON value",
+    [EVENT_NOT_OBJECT] = "the body is not a JSON object",
+    [EVENT_USER_ID_MISSING] = "userId is missing",
+    [EVENT_USER_ID_TYPE] = "userId is not a string",
+    [EVENT_USER_ID_EMPTY] = "userId is empty",
+    [EVENT_USER_ID_LONG] = "userId is longer than 1024 bytes",
+    [EVENT_USER_ID_SURROGATE] = "userId contains a lone surrogate",
+    [EVENT_VALUE_MISSING] = "value is missing",
+    [EVENT_VALUE_TYPE] = "value is not a number",
+    [EVENT_VALUE_RANGE] = "value is beyond the range of a double",
+};
+
 const char *event_error_text(enum event_error error)
 {
-    switch (error) {
-    case EVENT_OK:
-        return "no error";
-    case EVENT_EMPTY:
-        return "the body is empty";
-    case EVENT_SYNTAX:
-        return "the body is not valid JSON";
-    case EVENT_UTF8:
-        return "the body is not valid UTF-8";
-    case EVENT_NESTING:
-        return "the body is nested too deeply";
-    case EVENT_TRAILING:
-        return "something follows the JSON object";
-    case EVENT_TRUNCATED:
-        return "the body ends inside a JSON value";
-    case EVENT_NOT_OBJECT:
-        return "the body is not a JSON object";
-    case EVENT_USER_ID_MISSING:
-        return "userId is missing";
-    case EVENT_USER_ID_TYPE:
-        return "userId is not a string";
-    case EVENT_USER_ID_EMPTY:
-        return "userId is empty";
-    case EVENT_USER_ID_LONG:
-        return "userId is longer than 1024 bytes";
-    case EVENT_USER_ID_SURROGATE:
-        return "userId contains a lone surrogate";
-    case EVENT_VALUE_MISSING:
-        return "value is missing";
-    case EVENT_VALUE_TYPE:
-        return "value is not a number";
-    case EVENT_VALUE_RANGE:
-        return "value is beyond the range of a double";
-    }
-    assert(!"an error of event.h");
-    return "";
+    assert(error <= EVENT_VALUE_RANGE);
+    return error_texts[error];
 }

@@ -25,9 +25,10 @@ struct event {
 };
 
 /*
- * The plain form: {"userId":"...","value":N}, members in either order, JSON white space anywhere it may
- * stand, a userId of printable ASCII without escapes, a number of at most 19 digits without an exponent.
- * event->user_id points into `body`. False: nothing is said about the body, and *event is undefined.
+ * The plain form: {"userId":"...","value":N}, members in either order, JSON white space anywhere it
+ * may stand, a userId of printable ASCII without escapes, a number of at most 19 digits without an
+ * exponent. event->user_id points into `body`. False: nothing is said about the body, and *event is
+ * undefined.
  */
 __attribute__((warn_unused_result)) bool event_parse(const uint8_t *body, size_t len,
                                                      struct event *event);
@@ -52,7 +53,8 @@ enum event_error {
 };
 
 /*
- * Repeated members: the last one counts, also for whether it is acceptable. Names are compared decoded.
+ * Repeated members: the last one counts, also for whether it is acceptable. Names are compared
+ * decoded.
  */
 struct event_parser; /* defined in event_parser.h for those who hold one */
 

@@ -1,7 +1,7 @@
 /*
- * JSON (RFC 8259) as a machine that takes a byte at a time, or runs of bytes where a run is all of one
- * kind. Its states are in four groups, each with a function of its own that takes bytes until it has
- * a reason to leave the group:
+ * JSON (RFC 8259) as a machine that takes a byte at a time, or runs of bytes where a run is all of
+ * one kind. Its states are in four groups, each with a function of its own that takes bytes until
+ * it has a reason to leave the group:
  *
  *   take_token    between values: brackets, commas, colons, and the first byte of every value
  *   take_string   within quotes: plain runs, escapes, UTF-8
@@ -9,11 +9,11 @@
  *   take_literal  true, false, null
  *
  * Instead of a stack, a bit for each open bracket says which kind it is. Nothing is built but
- * the two members of the event's own object, and the name being read: of that, only as many bytes as the
- * longest name of interest has, since names are compared decoded ("user\u0049d" is userId).
+ * the two members of the event's own object, and the name being read: of that, only as many bytes
+ * as the longest name of interest has, since names are compared decoded ("user\u0049d" is userId).
  *
- * Whether userId and value are acceptable is decided for the last of each only, when the body is over: before
- * that, a later member may replace it.
+ * Whether userId and value are acceptable is decided for the last of each only, when the body is
+ * over: before that, a later member may replace it.
  */
 #include "app/event_parser.h"
 
@@ -96,7 +96,7 @@ static void begin_string(struct event_parser *parser, enum event_text text)
 static void end_string(struct event_parser *parser)
 {
     event_text_end(parser);
-    if (parser->text == EVENT_TEXT_NAME || parser->text == EVENT_TEXT_INNER_NAME)
+    if (parser->text == EVENT_TEXT_NAME)
         parser->state = STATE_COLON;
     else
         end_value(parser);
@@ -115,7 +115,10 @@ static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* The bounds of the second byte shut out overlong forms, surrogates and what is beyond U+10FFFF (RFC 3629 s.4). */
+/*
+ * The bounds of the second byte shut out overlong forms, surrogates and what is beyond U+10FFFF
+ * (RFC 3629 s.4).
+ */
 static const uint8_t *begin_utf8(struct event_parser *parser, const uint8_t *at)
 {
     const uint8_t lead = *at;
@@ -361,7 +364,7 @@ static const uint8_t *begin_name(struct event_parser *parser, const uint8_t *at)
 {
     if (*at != '"')
         return fail(parser, EVENT_SYNTAX, at);
-    begin_string(parser, parser->depth == 1 ? EVENT_TEXT_NAME : EVENT_TEXT_INNER_NAME);
+    begin_string(parser, EVENT_TEXT_NAME);
     return at + 1;
 }
 

@@ -1,8 +1,8 @@
 /*
  * The state of an event being parsed, for those who hold one. Its members are event_parser.c's.
  *
- * About 1.4 KiB. What every byte needs, and of the number what every digit needs, lies in the first cache lines; the
- * userId comes last, so that a short event touches four lines or five.
+ * About 1.4 KiB. What every byte needs, and of the number what every digit needs, lies in the first
+ * cache lines; the userId comes last, so that a short event touches four lines or five.
  */
 #pragma once
 
@@ -13,8 +13,8 @@
 struct event_parser {
     size_t offset_bytes; /* fed before the call in progress; after an error: where it was found */
     uint8_t state;
-    uint8_t member;          /* which member of the event's object is being read */
-    uint8_t text;            /* what the string being read is */
+    uint8_t member;          /* enum event_member, by the last name; of meaning at depth 1 only */
+    uint8_t text;            /* enum event_text: what the string being read is */
     uint8_t depth;           /* brackets open: 1 within the event's object itself */
     uint8_t literal;         /* which of true, false, null is being read */
     uint8_t literal_matched; /* bytes of it */

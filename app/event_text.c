@@ -5,7 +5,6 @@
 void event_text_begin(struct event_parser *parser, enum event_text text)
 {
     parser->text = (uint8_t)text;
-    parser->surrogate = 0;
     if (text == EVENT_TEXT_NAME) {
         parser->name_len = 0;
     } else if (text == EVENT_TEXT_USER_ID) {

@@ -1,8 +1,8 @@
 /*
  * The only file that sees every room: options, memory, the loop.
  *
- * Memory is taken here, once, in this order: the network device's rings, the connections' (as many as
- * max-connections= says), and the users' what max-users= needs, or all that is left.
+ * Memory is taken here, once, in this order: the network device's rings, the connections' (as many
+ * as max-connections= says), and the users' what max-users= needs, or all that is left.
  */
 #include <inttypes.h>
 #include <stdbool.h>

@@ -225,6 +225,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
     }
     put_header(text, "tally_uptime_seconds", "gauge", "Since boot.");
     put_seconds(text, "tally_uptime_seconds", machine->uptime_ns);
+    put_header(text, "tally_busy_seconds_total", "counter", "In turns of the loop that did work.");
+    put_seconds(text, "tally_busy_seconds_total", machine->busy_ns);
     put_header(text, "tally_build_info", "gauge", "Which Tally this is.");
     put_value(text, "tally_build_info{version=\"" TALLY_VERSION "\"}", 1);
 }

@@ -13,7 +13,7 @@
 #include "app/event.h"
 #include "app/stats.h"
 
-#define METRICS_BUCKETS       19 /* bounds of durations, 10 us to 10 s; one more bucket above them */
+#define METRICS_BUCKETS       19 /* bounds of durations, 10 us to 10 s; one bucket more above */
 #define METRICS_BROKEN        7  /* statuses of requests that came to no route */
 #define METRICS_EVENT_REASONS (EVENT_VALUE_RANGE + 1)
 
@@ -46,7 +46,7 @@ struct metrics_machine {
     uint64_t dropped_frames, memory_short;
     uint64_t batches;
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
-    uint64_t uptime_ns;
+    uint64_t uptime_ns, busy_ns;
 };
 
 #define METRICS_BYTES_MAX 14336

@@ -36,7 +36,7 @@ static struct civil civil_from_days(int64_t days_since_1970)
     ones -= ones / 4;
     rest -= ones * DAYS_A_YEAR;
 
-    /* From March, months of 31, 30, 31, 30, 31 days repeat: 153 days, and 5 * rest + 2 finds them. */
+    /* From March, months of 31, 30, 31, 30, 31 days repeat: 153 days; 5 * rest + 2 finds them. */
     const unsigned month = (5 * rest + 2) / 153;
     const unsigned day = rest - (153 * month + 2) / 5;
     const unsigned year =

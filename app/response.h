@@ -1,5 +1,5 @@
 /*
- * The bytes of responses: status line, header fields, the date, and the prepared 200 of POST /event.
+ * The bytes of responses: status line, header fields, the date; the prepared 200 of POST /event.
  */
 #pragma once
 

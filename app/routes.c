@@ -1,10 +1,11 @@
 /*
  * From bytes to answers. A connection's bytes go one of two ways:
  *
- *     take_plain_events()   a request begins, its head is one seen before (http_recall.h), it is all
- *                           there, and its event is in the plain form (event_parse()): nearly all
- *                           requests of a client that means business. No state is touched but the
- *                           aggregate; the 200s of a pipelined train are sent in one piece.
+ *     take_plain_events()   a request begins, its head is one seen before (http_recall.h), all of
+ *                           it is there, and its event is in the plain form (event_parse()):
+ *                           nearly all requests of a client that means business. No state is
+ *                           touched but the aggregate; the 200s of a pipelined train are sent in
+ *                           one piece.
  *     take_request()        all else: the incremental parsers, cut anywhere.
  *
  * The first takes what it can and leaves what follows to the second, request by request.
@@ -244,6 +245,7 @@ static size_t print_metrics(void)
         .users_memory_used = users_memory_used(routes.stats.users),
         .users_memory_limit = users_memory_limit(routes.stats.users),
         .uptime_ns = server_batch_ns(),
+        .busy_ns = counters.busy_ns,
     };
     return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
 }

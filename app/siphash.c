@@ -49,6 +49,7 @@ struct state {
 
 static inline void mix(struct state *s, int rounds)
 {
+#pragma GCC unroll 4
     for (int i = 0; i < rounds; i++) {
         s->v0 += s->v1;
         s->v2 += s->v3;

@@ -1,7 +1,8 @@
 /*
- * A double is a whole number of 2^-1074, and so is any sum of doubles: a number of some 2,162 bits holds it
- * exactly. Adding to a number of that length would have to carry through it; so it is cut into chunks of 32
- * bits, each kept in a signed word of 64, whose upper half collects the carries until someone needs them.
+ * A double is a whole number of 2^-1074, and so is any sum of doubles: a number of some 2,162 bits
+ * holds it exactly. Adding to a number of that length would have to carry through it; so it is cut
+ * into chunks of 32 bits, each kept in a signed word of 64, whose upper half collects the carries
+ * until someone needs them.
  *
  *     weight of bit 0:  2^1037      ...      2^-19     2^-51     2^-83      ...   2^-1075
  *                       chunk[66]            chunk[33] chunk[32] chunk[31]        chunk[0]
@@ -15,14 +16,15 @@
  *
  * An addition is two additions to adjacent words: no loop, no carry. Each changes a chunk by
  * less than 2^53 + 2^32, so 1,000 of them fit a signed word that starts below 2^32; then one pass
- * carries every upper half into the next chunk (67 steps, a fraction of an instruction per addition).
+ * carries every upper half into the next chunk (67 steps, a fraction of an instruction per
+ * addition).
  *
- * The values of the challenge (1 to 1000) fall into chunks 31 to 33: one cache line, of a sum that is
- * aligned to one.
+ * The values of the challenge (1 to 1000) fall into chunks 31 to 33: one cache line, of a sum that
+ * is aligned to one.
  *
- * Alternatives: Shewchuk's expansions cost a data-dependent number of double operations an addition; Kahan's
- * and pairwise sums are not exact; Neal's large superaccumulator (one chunk an exponent) saves about
- * half of the instructions here and costs 33 KiB of cache.
+ * Alternatives: Shewchuk's expansions cost a data-dependent number of double operations an
+ * addition; Kahan's and pairwise sums are not exact; Neal's large superaccumulator (one chunk an
+ * exponent) saves about half of the instructions here and costs 33 KiB of cache.
  */
 #include "app/sum.h"
 
@@ -118,14 +120,16 @@ double sum_value(const struct sum *sum)
     return saturated(bignum_to_double(&number, UNIT_EXPONENT, false), negative);
 }
 
+/*
+ * The unit is half of the smallest double: the quotient has every bit to round by, the remainder is
+ * below.
+ */
 double sum_average(const struct sum *sum, uint64_t count)
 {
     if (count == 0)
         return 0.0;
     struct bignum number;
     const bool negative = magnitude_of(sum, &number);
-    bignum_shift_left(&number,
-                      64); /* bits below the smallest double, to round a subnormal quotient by */
     const uint64_t remainder = bignum_divide_small(&number, count);
-    return saturated(bignum_to_double(&number, UNIT_EXPONENT - 64, remainder != 0), negative);
+    return saturated(bignum_to_double(&number, UNIT_EXPONENT, remainder != 0), negative);
 }

@@ -14,10 +14,11 @@
  * were the alternative: they save a wasted look at the arena in one probe of 256 at 10,000,000
  * users, and double the table, which is what falls out of the cache first.
  *
- * Load is at most 5/8. Linear probing then looks at 1.8 slots for a known user and 4.1 for a new one
- * on average (Knuth, 6.4: (1 + 1/(1-a))/2 and (1 + 1/(1-a)^2)/2), 8 slots to the cache line. The
- * longest probe grows with ln n / (a - 1 - ln a): measured on random hashes, 60 slots at 80,000 ids
- * and 90 at 10,000,000. A client cannot do worse on purpose, for it does not know the hash's key.
+ * Load is at most 5/8. Linear probing then looks at 1.8 slots for a known user and 4.1 for a new
+ * one on average (Knuth, 6.4: (1 + 1/(1-a))/2 and (1 + 1/(1-a)^2)/2), 8 slots to the cache line.
+ * The longest probe grows with ln n / (a - 1 - ln a): measured on random hashes, 60 slots at
+ * 80,000 ids and 90 at 10,000,000. A client cannot do worse on purpose, for it does not know the
+ * hash's key.
  *
  * Growth. A table of the final size at boot needs none, but its first touch costs a page fault a
  * request and its spread costs the cache and the TLB of small sets; and who asks for 10,000,000
@@ -28,9 +29,10 @@
  *     1. move DRAIN_SLOTS slots of the last table (N/2 of them)   done after  N/16 ids
  *     2. clear CLEAR_SLOTS slots of the next one (2N of them)     done after  N/8 ids more
  *
- * which leaves both done when 3/16 of the 5/16 N have passed: asserted when the tables change. While
- * the last table is being moved, it stays whole, and an id that is not in the new one is looked for
- * there. An id moved is found in the new one first; what is left of it in the last is never seen.
+ * which leaves both done when 3/16 of the 5/16 N have passed: asserted when the tables change.
+ * While the last table is being moved, it stays whole, and an id that is not in the new one is
+ * looked for there. An id moved is found in the new one first; what is left of it in the last is
+ * never seen.
  *
  * Because the chores do not overlap, only neighbours in size are ever alive together, and two
  * regions serve them all in turn; F is the number of slots that users_max ids need:
@@ -38,10 +40,10 @@
  *     | struct users | arena of ids ->      | tables of F/2, F/8 ... | tables of F, F/4 ... |
  *                                             4 F bytes                8 F bytes
  *
- * That is 12 F bytes, 19.2 to 38.4 a user when full, and 2 bytes and the id for each: 10,000,000 users
- * with ids of 12 bytes: 34 bytes each. Once the table of F/2 has been moved for good, its region is
- * given to the arena (not counted in users_memory_bytes(), so that the promise there holds whatever
- * the order in which short and long ids come).
+ * That is 12 F bytes, 19.2 to 38.4 a user when full, and 2 bytes and the id for each: 10,000,000
+ * users with ids of 12 bytes: 34 bytes each. Once the table of F/2 has been moved for good, its
+ * region is given to the arena (not counted in users_memory_bytes(), so that the promise there
+ * holds whatever the order in which short and long ids come).
  */
 #include "app/users.h"
 

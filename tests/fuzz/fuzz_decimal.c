@@ -5,8 +5,8 @@
  *         app/decimal_print.c app/bignum.c -lm -o fuzz_decimal
  *     ./fuzz_decimal corpus tests/fuzz/seeds/decimal
  *
- * The input is read as text: the longest beginning that is a JSON number. Its double, and the double whose
- * bits are the first eight bytes, are printed.
+ * The input is read as text: the longest beginning that is a JSON number. Its double, and the
+ * double whose bits are the first eight bytes, are printed.
  */
 #include <math.h>
 #include <stdint.h>
@@ -62,7 +62,10 @@ static bool same_bits(double left, double right)
     return memcmp(&left, &right, sizeof left) == 0;
 }
 
-/* The number as significand * 10^exponent, with no more digits than it needs; from what is printed here only. */
+/*
+ * The number as significand * 10^exponent, with no more digits than it needs; from what is printed
+ * here only.
+ */
 struct scientific {
     uint64_t significand;
     int exponent;

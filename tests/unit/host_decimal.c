@@ -51,6 +51,21 @@ TEST(decimal_reads_digits_at_random_like_strtod)
     }
 }
 
+/* Up to 19 digits and an exponent of up to 27 either way: what decimal_simple() takes. */
+TEST(decimal_reads_words_at_random_like_strtod)
+{
+    uint64_t random = 10;
+    for (unsigned i = 0; i < 100000; i++) {
+        char text[64];
+        const unsigned long long word = number_random(&random) >> number_random(&random) % 12;
+        const int exponent = (int)(number_random(&random) % 55) - 27;
+        double value;
+        CHECK(decimal_simple(word, exponent, false, &value));
+        snprintf(text, sizeof text, "%llue%d", word, exponent);
+        CHECK_EQ(number_bits(value), number_bits(strtod(text, NULL)));
+    }
+}
+
 static unsigned digits_in(const char *text)
 {
     unsigned digits = 0;
@@ -60,9 +75,10 @@ static unsigned digits_in(const char *text)
 }
 
 /*
- * The fewest digits that printf needs to be read back are enough, and where as many are printed, the same ones.
- * Only numbers in the form d.ddde+XX, which shows no digit that is not significant; and not the powers of two, where
- * the nearest decimal may lie outside of the range and another of as many digits inside.
+ * The fewest digits that printf needs to be read back are enough, and where as many are printed,
+ * the same ones. Only numbers in the form d.ddde+XX, which shows no digit that is not significant;
+ * and not the powers of two, where the nearest decimal may lie outside of the range and another of
+ * as many digits inside.
  */
 TEST(decimal_prints_as_few_digits_as_printf_needs)
 {

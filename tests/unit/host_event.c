@@ -1,6 +1,7 @@
 /*
- * The recogniser against the parser, on events made at random and damaged a little; each in memory of exactly its
- * size, so that the sanitizers see a byte read too many. tests/fuzz/fuzz_event.c goes further.
+ * The recogniser against the parser, on events made at random and damaged a little; each in memory
+ * of exactly its size, so that the sanitizers see a byte read too many. tests/fuzz/fuzz_event.c
+ * goes further.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * The exact sum against another: hexadecimal digits added by hand, one total for the positive and one for the
- * negative, divided by schoolbook and rounded a bit at a time.
+ * The exact sum against another: hexadecimal digits added by hand, one total for the positive and
+ * one for the negative, divided by schoolbook and rounded a bit at a time.
  */
 #include <float.h>
 #include <math.h>
@@ -56,7 +56,10 @@ static bool bit_of(const uint8_t *digit, int position)
     return position >= 0 && (digit[position / 4] >> position % 4 & 1) != 0;
 }
 
-/* The digits * 2^exponent, looked at a bit at a time. (glibc's strtod of a hexadecimal subnormal loses bits.) */
+/*
+ * The digits * 2^exponent, looked at a bit at a time. (glibc's strtod of a hexadecimal subnormal
+ * loses bits.)
+ */
 static double rounded(const uint8_t *digit, int digits, int exponent)
 {
     int top = 4 * digits - 1;

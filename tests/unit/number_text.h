@@ -1,6 +1,6 @@
 /*
- * Numbers as text, for the tests: to struct decimal by the calls that event_parser.c makes, and the bits of a
- * double, since 0.0 == -0.0.
+ * Numbers as text, for the tests: to struct decimal by the calls that event_parser.c makes, and the
+ * bits of a double, since 0.0 == -0.0.
  */
 #pragma once
 

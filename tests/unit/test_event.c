@@ -1,6 +1,7 @@
 /*
- * Bodies and what becomes of them. Each is parsed in one piece, cut in two at every place, and byte by byte; and
- * the recogniser may say yes only to those that the parser accepts, with the same result.
+ * Bodies and what becomes of them. Each is parsed in one piece, cut in two at every place, and byte
+ * by byte; and the recogniser may say yes only to those that the parser accepts, with the same
+ * result.
  */
 #include "app/event.h"
 
@@ -168,7 +169,7 @@ TEST(event_other_members_are_ignored)
         ACCEPTS("{\"UserId\":1,\"userid\":2,\"userI\":3,\"userIdd\":4,\"userIdddd\":5,\"Value\":6,"
                 "\"\":7,\"userId\\u0000\":8,\"userId\":\"a\",\"value\":9}",
                 "a", 9));
-    CHECK(ACCEPTS("{\"\\ud800userId\":1,\"value\\ud800\":2,\"userId\":\"a\",\"value\":3}", "a", 3));
+    CHECK(ACCEPTS("{\"userId\":\"a\",\"value\":3,\"\\ud800userId\":1,\"value\\ud800\":2}", "a", 3));
 }
 
 TEST(event_last_of_repeated_members_counts)
@@ -287,6 +288,7 @@ TEST(event_bodies_that_are_no_object_are_refused)
 {
     CHECK(REFUSES("", EVENT_EMPTY));
     CHECK(REFUSES(" \t\r\n", EVENT_EMPTY));
+    CHECK(REFUSES("            ", EVENT_EMPTY));
     CHECK(REFUSES("null", EVENT_NOT_OBJECT));
     CHECK(REFUSES(" [{\"userId\":\"a\",\"value\":1}] ", EVENT_NOT_OBJECT));
     CHECK(REFUSES("\"userId\"", EVENT_NOT_OBJECT));

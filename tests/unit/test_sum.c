@@ -119,6 +119,9 @@ TEST(sum_average_is_rounded_once)
     CHECK(sum_average(&sum, 5) == 0x1p-1074); /* 0.6 of it */
     CHECK_EQ(number_bits(SUM_OF(-0x1p-1074)) >> 63, 1);
     CHECK_EQ(number_bits(sum_average(&sum, UINT64_MAX)), 0);
+    /* Above a tie by 2^-64 of the smallest double: only the remainder of the division tells. */
+    CHECK(SUM_OF(0x1p-1012, 0x1p-1074) > 0);
+    CHECK(sum_average(&sum, ((uint64_t)1 << 63) + 1) == 0x1p-1074);
     /* 2^54 + 3 is no double; of the nearest one, 2^54 + 4, the third is the next double up. */
     CHECK(SUM_OF(0x1p54, 2.0, 1.0) == 0x1p54 + 4 && sum_average(&sum, 3) == 0x1.5555555555556p52);
     CHECK(sum_value(&sum) / 3 == 0x1.5555555555557p52);
