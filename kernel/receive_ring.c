@@ -78,7 +78,6 @@ static void offer_idle(struct receive_ring *ring, bool late)
 {
     const uint16_t mask = (uint16_t)(ring->size - 1);
     uint16_t slot = ring->cursor;
-    bool in_order = true;
 
     for (uint16_t left = ring->size; left > 0 && ring->idle_count > 0; left--) {
         uint64_t *const word = &ring->idle[slot / 64];
@@ -88,12 +87,9 @@ static void offer_idle(struct receive_ring *ring, bool late)
             *word &= ~bit;
             ring->idle_count--;
             virtq_offer(&ring->q, slot, 1);
-            if (in_order)
-                ring->cursor = next;
-        } else if (ring->q.chain[slot] != 0) {
-            if (!late)
-                break;
-            in_order = false;
+            ring->cursor = next;
+        } else if (!late && ring->q.chain[slot] != 0) {
+            break;
         }
         slot = next;
     }

@@ -2,10 +2,15 @@
  * A connection, from the SYN that asks for it to the end of its TIME-WAIT: the structure that the
  * files of net/ share. (To app/ it is opaque, and exists only while CONN_OPEN.)
  *
- *                    SYN            ACK               on_close
- *     CONN_FREE ──► CONN_HALF_OPEN ──► CONN_OPEN ──────────► CONN_CLOSING ──► CONN_FREE
- *                                       counted in            what TCP has still to do:
- *                                       connections_max       LAST-ACK, TIME-WAIT
+ *     CONN_FREE
+ *       │ a SYN
+ *     CONN_HALF_OPEN
+ *       │ the ACK of ours
+ *     CONN_OPEN         counted in connections_max; the application knows of it
+ *       │ on_close
+ *     CONN_CLOSING      what TCP has still to do: LAST-ACK, TIME-WAIT
+ *       │
+ *     CONN_FREE
  *
  * Each of the three has slots of its own: a flood of SYNs cannot take those of connections, nor can
  * TIME-WAIT. A PCB may go at any moment in lwIP; then the record is CONN_GONE until the end of the
@@ -41,7 +46,7 @@ enum conn_deadline {
 #define CONN_ACK_DUE  0x20 /* an ACK that waits for the answer to carry it */
 #define CONN_RESTED   0x40 /* has entered TIME-WAIT */
 
-/* Bytes that could not be taken in the batch that brought them (turn.c). */
+/* A block of bytes that could not be taken in the batch that brought them (unread.c). */
 struct conn_spill;
 
 struct server_conn {

@@ -33,8 +33,8 @@
  * 1997): two keys chosen without knowing these collide with probability 2/buckets, and a peer
  * chooses its port but never sees the factor. Two buckets a record: one probe, nearly always.
  *
- * Cost: the record (the first 64 bytes of it), its bucket and the PCB are touched, for any number of
- * connections. Memory: 176 bytes a record and 16 to 32 of buckets; records for all slots together.
+ * Cost: the record (the first 64 bytes of it), its bucket and the PCB are touched, for any number
+ * of connections. Memory: 176 bytes a record and 16 to 32 of buckets, for slots of all kinds.
  */
 #include "net/conn_table.h"
 
@@ -52,26 +52,29 @@
 static struct {
     struct server_conn *records;
     struct server_conn *free; /* linked by hash_next */
+    uint32_t records_used;    /* the rest were never taken, and are not set up yet */
     struct server_conn **buckets;
     uint64_t hash_factor, hash_offset;
     unsigned hash_shift;
     uint32_t record_count;
     uint32_t count[CONN_GONE + 1];
     uint8_t *states;
-    uint32_t states_free;
-    uint32_t *free_states; /* a stack of indexes into `states` */
+    uint32_t states_max;
+    uint32_t states_used;  /* like records_used */
+    uint32_t states_freed; /* in free_states: a stack of indexes into `states` */
+    uint32_t *free_states;
     size_t state_stride, state_bytes;
     struct server_conn *touched_first, *touched_last;
 } conns;
 
 /*
- * A SYN-ACK is answered within a round trip: at 50,000 SYNs a second, 512 slots give an honest
- * client 10 ms before the oldest is recycled.
+ * As many as connections: a load generator connects with all of its clients at once, and all of
+ * their SYNs are here before the first ACK. In a flood of 50,000 SYNs a second, 1,000 slots give an
+ * honest client's ACK 20 ms before the oldest is recycled.
  */
 uint32_t conns_half_open_max(const struct server_config *config)
 {
-    const uint32_t quarter = config->connections_max / 4;
-    return quarter < 512 ? 512 : quarter;
+    return config->connections_max < 512 ? 512 : config->connections_max;
 }
 
 uint32_t conns_closing_max(const struct server_config *config)
@@ -111,16 +114,24 @@ static void *carve(uint8_t **at, size_t bytes)
     return memory;
 }
 
-static void init_record(struct server_conn *conn, uint32_t index)
+/* NULL if all are taken. */
+static struct server_conn *take_record(void)
 {
+    struct server_conn *conn = conns.free;
+    if (conn != NULL) {
+        conns.free = conn->hash_next;
+        return conn;
+    }
+    if (conns.records_used == conns.record_count)
+        return NULL;
+    conn = &conns.records[conns.records_used];
     memset(conn, 0, sizeof *conn);
-    conn->slice = (uint8_t)index;
+    conn->slice = (uint8_t)conns.records_used++;
     list_init(&conn->deadline_node);
     list_init(&conn->sending_node);
     list_init(&conn->timed_node);
     list_init(&conn->retry_node);
-    conn->hash_next = conns.free;
-    conns.free = conn;
+    return conn;
 }
 
 void conns_init(const struct server_config *config, void *memory)
@@ -131,8 +142,6 @@ void conns_init(const struct server_config *config, void *memory)
     conns.record_count = records_for(config);
     conns.records = carve(&at, conns.record_count * sizeof(struct server_conn));
     conns.count[CONN_FREE] = conns.record_count;
-    for (uint32_t i = conns.record_count; i > 0; i--)
-        init_record(&conns.records[i - 1], i - 1);
 
     const unsigned bits = bucket_bits(conns.record_count);
     conns.buckets = carve(&at, sizeof(void *) << bits);
@@ -146,9 +155,7 @@ void conns_init(const struct server_config *config, void *memory)
     conns.state_stride = ALIGN_UP(config->state_bytes);
     conns.states = carve(&at, config->connections_max * conns.state_stride);
     conns.free_states = carve(&at, config->connections_max * sizeof(uint32_t));
-    conns.states_free = config->connections_max;
-    for (uint32_t i = 0; i < config->connections_max; i++)
-        conns.free_states[i] = config->connections_max - 1 - i;
+    conns.states_max = config->connections_max;
     conns_hide();
 }
 
@@ -191,10 +198,9 @@ static void enter(struct server_conn *conn, enum conn_phase phase)
 
 struct server_conn *conns_add(uint64_t key, struct tcp_pcb *pcb)
 {
-    struct server_conn *const conn = conns.free;
+    struct server_conn *const conn = take_record();
     if (conn == NULL)
         return NULL;
-    conns.free = conn->hash_next;
     conn->key = key;
     conn->pcb = pcb;
     conn->flags &= CONN_TOUCHED;
@@ -205,10 +211,18 @@ struct server_conn *conns_add(uint64_t key, struct tcp_pcb *pcb)
     return conn;
 }
 
+static uint32_t take_state(void)
+{
+    if (conns.states_freed > 0)
+        return conns.free_states[--conns.states_freed];
+    assert(conns.states_used < conns.states_max);
+    return conns.states_used++;
+}
+
 void conns_open(struct server_conn *conn)
 {
-    assert(conn->phase == CONN_HALF_OPEN && conns.states_free > 0);
-    conn->state = conns.states + conns.free_states[--conns.states_free] * conns.state_stride;
+    assert(conn->phase == CONN_HALF_OPEN);
+    conn->state = conns.states + take_state() * conns.state_stride;
     memset(conn->state, 0, conns.state_bytes);
     enter(conn, CONN_OPEN);
 }
@@ -216,7 +230,7 @@ void conns_open(struct server_conn *conn)
 static void take_back_state(struct server_conn *conn)
 {
     const size_t offset = (size_t)((uint8_t *)conn->state - conns.states);
-    conns.free_states[conns.states_free++] = (uint32_t)(offset / conns.state_stride);
+    conns.free_states[conns.states_freed++] = (uint32_t)(offset / conns.state_stride);
     conn->state = NULL;
 }
 
@@ -251,7 +265,7 @@ void conns_release(struct server_conn *conn)
 
 void conns_each(void (*call)(struct server_conn *conn))
 {
-    for (uint32_t i = 0; i < conns.record_count; i++) {
+    for (uint32_t i = 0; i < conns.records_used; i++) {
         const uint8_t phase = conns.records[i].phase;
         if (phase != CONN_FREE && phase != CONN_GONE)
             call(&conns.records[i]);

@@ -57,5 +57,5 @@ void conns_show(struct server_conn *conn);
 /* Shows lwIP none: so it must be whenever it is not handling a segment or running its timers. */
 void conns_hide(void);
 
-/* Calls `call` for each that is HALF_OPEN, OPEN or CLOSING. It may drop the one it is called for. */
+/* Calls `call` for each that is HALF_OPEN, OPEN or CLOSING; which may drop that one. */
 void conns_each(void (*call)(struct server_conn *conn));

@@ -4,6 +4,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/server_state.h"
 #include "net/turn.h"
+#include "net/unread.h"
 
 /* An honest client's handshake takes a round trip; our SYN-ACK goes out three times meanwhile. */
 #define HALF_OPEN_MS 8000
@@ -20,7 +21,6 @@
 
 /* Slowest readers are sought among so many; enough to find one of a crowd of attackers. */
 #define SLOWEST_SEARCH_MAX 256
-#define SLOWEST_MS         1000
 
 /* Idle ones whose request has just arrived are passed over; a batch brings no more. */
 #define GIVE_WAY_SEARCH_MAX 65
@@ -72,7 +72,7 @@ struct server_conn *deadlines_give_way(void)
     unsigned left = GIVE_WAY_SEARCH_MAX;
     for (struct list_node *node = idle->next; node != idle && left > 0; node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, deadline_node);
-        if (conn->unread_first == NULL && conn->spill_first == NULL)
+        if (unread_is_empty(conn))
             return conn;
     }
     return NULL;
@@ -94,14 +94,13 @@ void deadlines_sending(struct server_conn *conn)
     conn->progress_ns = server.batch_ns;
 }
 
-struct server_conn *deadlines_slowest_reader(void)
+struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
 {
+    const uint64_t waited_ns = waited_ms * CLOCK_NS_PER_MS;
     struct server_conn *slowest = NULL;
-    uint64_t since_ns = server.batch_ns - SLOWEST_MS * CLOCK_NS_PER_MS;
+    uint64_t since_ns = server.batch_ns < waited_ns ? 0 : server.batch_ns - waited_ns;
     unsigned left = SLOWEST_SEARCH_MAX;
 
-    if (server.batch_ns < SLOWEST_MS * CLOCK_NS_PER_MS)
-        return NULL;
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
          node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);

@@ -35,10 +35,10 @@ struct server_conn *deadlines_give_way(void);
 void deadlines_sending(struct server_conn *conn);
 
 /*
- * The connection whose output has waited longest for acknowledgement, if that is a second or more:
- * when memory for sending is short, it gives way. NULL if all are being read.
+ * The connection whose output has waited longest for acknowledgement, if that is `waited_ms` or
+ * more: when memory is short, it gives way. NULL if there is none.
  */
-struct server_conn *deadlines_slowest_reader(void);
+struct server_conn *deadlines_slowest_reader(uint32_t waited_ms);
 
 /* Ends what has waited too long. */
 void deadlines_run(void);

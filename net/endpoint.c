@@ -18,7 +18,7 @@
 #include "net/link.h"
 #include "net/lwip_hooks.h"
 #include "net/server_state.h"
-#include "net/turn.h"
+#include "net/unread.h"
 
 /*
  * The smallest MSS believed. Every host can reassemble 576 bytes (RFC 1122 section 3.3.2), so
@@ -55,7 +55,7 @@ static void destroyed(u8_t id, void *data)
 
     if (conn->phase == CONN_OPEN && (conn->flags & CONN_NEW) == 0)
         server.config.handlers.on_close(conn, conn->state);
-    turn_forget(conn);
+    unread_forget(conn);
     conns_drop(conn);
     conns_touch(conn);
 }
@@ -96,7 +96,7 @@ static err_t received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     if (p == NULL)
         conn->flags |= CONN_PEER_FIN;
     else
-        turn_queue(conn, p);
+        unread_add(conn, p);
     /* tcp_input() would acknowledge at once what the turn's answer can carry. */
     if ((pcb->flags & TF_ACK_NOW) != 0) {
         tcp_clear_flags(pcb, TF_ACK_NOW);

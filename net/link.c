@@ -235,7 +235,7 @@ static void free_received(struct pbuf *p)
     recycle(&received->piece);
 }
 
-/* The bytes of a piece from `skip` on, as a pbuf. There always is one: link_receive() sees to it. */
+/* The bytes of a piece from `skip` on, as a pbuf. link_receive() has seen that there is one. */
 static struct pbuf *wrap(const struct netdev_piece *piece, size_t skip)
 {
     struct received *const received = link_state.free;

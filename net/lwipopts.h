@@ -31,17 +31,22 @@
 
 /* ---- ARP, IP, ICMP, UDP ---- */
 
-#define ARP_TABLE_SIZE                  32 /* client hosts on the link; a search is linear */
-#define ARP_QUEUEING                    1 /* SYN-ACKs wait for the resolution: without, 64 SYNs to a cold cache */
-#define ARP_QUEUE_LEN                   128 /* leave one connection. An entry is 16 bytes; appending is linear */
+#define ARP_TABLE_SIZE 32 /* client hosts on the link; a search is linear */
 
-#define IP_REASSEMBLY                   0 /* nothing we serve needs fragments; a favourite of attackers */
+/*
+ * SYN-ACKs wait for the resolution: without, 64 SYNs to a cold cache leave one connection. An entry
+ * is 32 bytes, and appending one is linear.
+ */
+#define ARP_QUEUEING                    1
+#define ARP_QUEUE_LEN                   128
+
+#define IP_REASSEMBLY                   0  /* what we serve needs no fragments; attackers do */
 #define IP_FRAG                         0  /* no packet of ours exceeds the MTU */
 #define IP_OPTIONS_ALLOWED              0  /* guard.c refuses them already */
 #define IP_DEFAULT_TTL                  64 /* RFC 1700's recommendation, not 255 */
 
 #define LWIP_DHCP                       1
-#define LWIP_DHCP_DOES_ACD_CHECK        0 /* a probe of the leased address delays the boot by seconds */
+#define LWIP_DHCP_DOES_ACD_CHECK        0 /* probing the leased address takes seconds of the boot */
 #define LWIP_DHCP_MAX_DNS_SERVERS       0 /* nothing is looked up */
 #define LWIP_DHCP_DISCOVER_ADD_HOSTNAME 0 /* the machine has no name */
 #define LWIP_NETIF_STATUS_CALLBACK      1 /* a lease comes or goes: link.c logs it */
@@ -54,8 +59,7 @@
 
 /* ---- TCP ---- */
 
-#define TCP_MSS                                                                                    \
-    1460 /* an MTU of 1,500; TCP_CALCULATE_EFF_SEND_MSS lowers it where the device's is */
+#define TCP_MSS 1460 /* of an MTU of 1,500; where the device's is less, lwIP lowers it */
 
 /*
  * What a peer may have in flight to us. The bytes lie in the ring and are taken in the batch that

@@ -5,7 +5,8 @@
  *
  * A class begins at a page of its own, so the page tells the class of a block when it comes back,
  * and a block carries no header. Free blocks are linked through their first word, the last one
- * given back is the first one taken: it is still in the cache.
+ * given back is the first one taken: it is still in the cache. Blocks that were never taken are not
+ * linked: they follow `fresh`. So starting up touches no block.
  *
  * Blocks do not change class. Pages that wander to the class in need would use memory better, but a
  * burst of one size would starve the others for ever after; budgets can be reasoned about.
@@ -41,6 +42,8 @@ struct block {
 
 static struct {
     struct block *free[POOL_CLASSES];
+    uint8_t *fresh[POOL_CLASSES];
+    uint32_t fresh_left[POOL_CLASSES];
     uint32_t level[POOL_CLASSES];
     uint8_t *base;
     size_t bytes;
@@ -90,6 +93,15 @@ size_t pool_memory_bytes(const struct pool_budget *budget)
     return map_bytes(pages) + pages * PAGE_BYTES;
 }
 
+/* The base of the class's blocks lies `page` pages from the pool's. */
+static void lay_out(enum pool_class class, uint32_t blocks, size_t page, size_t pages)
+{
+    pool.fresh[class] = pool.base + page * PAGE_BYTES;
+    pool.fresh_left[class] = blocks;
+    pool.level[class] = blocks;
+    memset(pool.page_class + page, (int)class, pages);
+}
+
 static void give_back(enum pool_class class, void *memory)
 {
     struct block *const block = memory;
@@ -105,19 +117,17 @@ void pool_init(const struct pool_budget *budget, void *memory)
     const size_t pages = data_pages(budget);
 
     memset(&pool, 0, sizeof pool);
+    POOL_UNPOISON(memory, pool_memory_bytes(budget));
     pool.page_class = memory;
     pool.base = (uint8_t *)memory + map_bytes(pages);
     pool.bytes = pages * PAGE_BYTES;
 
     size_t page = 0;
     for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-        uint8_t *const first = pool.base + page * PAGE_BYTES;
-        /* From the end, so that the first taken are the first in memory. */
-        for (size_t i = budget->blocks[class]; i > 0; i--)
-            give_back(class, first + (i - 1) * class_bytes[class]);
-        memset(pool.page_class + page, (int)class, class_pages(budget, class));
+        lay_out(class, budget->blocks[class], page, class_pages(budget, class));
         page += class_pages(budget, class);
     }
+    POOL_POISON(pool.base, pool.bytes);
 }
 
 static enum pool_class class_for(size_t bytes)
@@ -130,11 +140,18 @@ static enum pool_class class_for(size_t bytes)
 
 static void *take(enum pool_class class)
 {
-    struct block *const block = pool.free[class];
-    if (block == NULL)
+    void *block = pool.free[class];
+    if (block != NULL) {
+        POOL_UNPOISON(block, class_bytes[class]);
+        pool.free[class] = pool.free[class]->next;
+    } else if (pool.fresh_left[class] > 0) {
+        block = pool.fresh[class];
+        POOL_UNPOISON(block, class_bytes[class]);
+        pool.fresh[class] += class_bytes[class];
+        pool.fresh_left[class]--;
+    } else {
         return NULL;
-    POOL_UNPOISON(block, class_bytes[class]);
-    pool.free[class] = block->next;
+    }
     pool.level[class]--;
     return block;
 }

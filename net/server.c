@@ -18,6 +18,7 @@
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/turn.h"
+#include "net/unread.h"
 
 struct server server;
 
@@ -161,7 +162,10 @@ static void follow_address(void)
 
 bool server_poll(void)
 {
-    server.batch_ns = clock_ns();
+    const uint64_t now_ns = clock_ns();
+    if (server.worked)
+        server.counters.busy_ns += now_ns - server.batch_ns;
+    server.batch_ns = now_ns;
     server.answered = false;
     link_reap();
     turns_retry();
@@ -172,7 +176,8 @@ bool server_poll(void)
     turns_run();
     if (server.answered)
         server.config.handlers.on_batch();
-    return link_flush();
+    server.worked = link_flush();
+    return server.worked;
 }
 
 bool server_is_reachable(void)
@@ -196,8 +201,7 @@ static void stop(struct server_conn *conn)
 {
     if (conn->phase == CONN_HALF_OPEN)
         tcp_abandon(conn->pcb, 0);
-    else if (conn->phase == CONN_OPEN && conn->deadline == DEADLINE_IDLE &&
-             conn->unread_first == NULL && conn->spill_first == NULL)
+    else if (conn->phase == CONN_OPEN && conn->deadline == DEADLINE_IDLE && unread_is_empty(conn))
         turn_retire(conn);
 }
 

@@ -6,8 +6,8 @@
  * a connection, refill, kick, run the timers that are due.
  *
  * app/ decides what the bytes mean; net/ decides who may be connected, for how long, and with how
- * much memory. The application's state for a connection lives in memory that net/ owns, so that a connection
- * costs one slot and nothing is allocated while it lives.
+ * much memory. The application's state for a connection lives in memory that net/ owns, so that a
+ * connection costs one slot and nothing is allocated while it lives.
  *
  * Calls marked "in a handler" may be made only while net/ is calling one of the handlers.
  */
@@ -19,7 +19,7 @@
 
 struct server_conn; /* one connection; valid from on_open until on_close returns */
 
-/* What a connection is waiting for: decides its deadline, and whether it may be made to give way. */
+/* What a connection waits for: decides its deadline, and whether it may be made to give way. */
 enum server_wait {
     SERVER_WAIT_REQUEST, /* idle between requests: idle_ms, then closed without on_timeout; the
                             oldest of these gives way when every slot is taken */
@@ -31,11 +31,11 @@ struct server_handlers {
     /* A connection is established; `state` is zeroed. It waits as SERVER_WAIT_REQUEST. */
     void (*on_open)(struct server_conn *conn, void *state);
     /*
-     * The next bytes of the stream, in order, at least one; the same memory may hold them only during the call. Returns how many
-     * were taken (0 to len). What was not taken is offered again, first, once server_send_space()
-     * has grown; the peer's window stays closed by as much meanwhile. Return less than len ONLY
-     * for want of send space (or after server_close()). Called only while
-     * server_send_space() >= response_bytes_max.
+     * The next bytes of the stream, in order, at least one; they stay where they are only during
+     * the call. Returns how many were taken (0 to len). What was not taken is offered again, first,
+     * once server_send_space() has grown; the peer's window stays closed by as much meanwhile.
+     * Return less than len ONLY when server_send_space() has sunk below response_bytes_max, or
+     * after server_close(). Called only while server_send_space() >= response_bytes_max.
      */
     size_t (*on_bytes)(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len);
     /* The deadline of SERVER_WAIT_HEAD or _BODY has passed. May send, should server_close(). */
@@ -62,8 +62,9 @@ struct server_config {
 size_t server_memory_bytes(const struct server_config *config);
 
 /*
- * Brings the network up and listens. `memory` (aligned to 4,096, server_memory_bytes() long) belongs to net/ from
- * then on. With DHCP it listens at once and is reachable when a lease has come. Called once.
+ * Brings the network up and listens. `memory` (server_memory_bytes() long, aligned to 4,096, need
+ * not be zeroed) belongs to net/ from then on. With DHCP it listens at once and is reachable when
+ * a lease has come. response_bytes_max MUST NOT exceed 49,640. Called once.
  */
 void server_init(const struct server_config *config, void *memory);
 
@@ -81,7 +82,10 @@ uint64_t server_batch_ns(void);
 
 /* ---- in a handler ---- */
 
-/* Bytes that server_send() will take now without fail. 0 also when memory for sending is short. */
+/*
+ * Bytes that server_send() will take now without fail. 0 also when memory for sending is short, and
+ * for any connection but the one that the handler was called for.
+ */
 size_t server_send_space(const struct server_conn *conn);
 
 /* Appends to the stream; copies. len MUST NOT exceed server_send_space(). */
@@ -92,8 +96,8 @@ void server_wait_for(struct server_conn *conn, enum server_wait what);
 
 /*
  * No more will be read; what was sent is delivered, then FIN, then whatever the peer still sends is
- * read and discarded until it closes too or linger_ms is over (so that an error's text is not lost to
- * a reset: RFC 9112 section 9.6). on_close follows.
+ * read and discarded until it closes too or linger_ms is over (so that an error's text is not lost
+ * to a reset: RFC 9112 section 9.6). on_close follows.
  */
 void server_close(struct server_conn *conn);
 
@@ -111,6 +115,7 @@ struct server_counters {
     uint32_t connections_open;
     uint64_t retransmissions;
     uint64_t batches;
+    uint64_t busy_ns;        /* in turns that received or sent something */
     uint64_t timeouts;       /* deadlines that passed, of any kind */
     uint64_t dropped_frames; /* refused before lwIP saw them */
     uint64_t memory_short;   /* allocations that lwIP was refused */

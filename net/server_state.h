@@ -10,6 +10,7 @@ struct server {
     struct server_config config;
     struct server_counters counters; /* those that are counted here as they happen */
     uint64_t batch_ns;
+    bool worked; /* the turn that began then did something */
     bool stopping;
     bool answered; /* on_bytes was called in this batch */
 };

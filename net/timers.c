@@ -7,9 +7,9 @@
  *     tick (31.25 ms)   0  1  2  3  4  5  6  7  0  1 ...      slice = tick mod 8
  *     tcp_ticks         n                       n+1
  *
- * tcp_slowtmr() counts tcp_ticks itself; for slices other than 0 that is taken back before. It marks
- * a PCB it has seen with an 8-bit number of its call: now and then one that was not seen for 256
- * calls is taken for seen, and is timed one tick later.
+ * tcp_slowtmr() counts tcp_ticks itself; for slices other than 0 that is taken back before. It
+ * marks a PCB it has seen with an 8-bit number of its call: now and then one that was not seen for
+ * 256 calls is taken for seen, and is timed one tick later.
  */
 #include "net/timers.h"
 

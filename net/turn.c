@@ -6,25 +6,20 @@
  *     unread ──► on_bytes ──► staged ──► tcp_write ──► tcp_output
  *                   (server_send)    once          once, with the ACK and the window
  *
- * The staging buffer is one for all: a turn leaves it empty. Copying an answer twice costs less than
- * calling tcp_write() for each: a train of 16 requests is one pbuf and one segment.
+ * The staging buffer is one for all: a turn leaves it empty. Copying an answer twice costs less
+ * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment.
  *
  * Send space. server_send() cannot fail, so server_send_space() promises no more than tcp_write()
  * can take whatever it is: bounded by lwIP's limits for the connection, and by blocks that are free
  * in the pool now, a full one a segment at worst. When the pool has less than an answer takes, the
  * connection whose peer has read nothing for longest is reset (deadlines_slowest_reader()): those
  * who read go on. When there is none such, the turn is tried again in the next batch.
- *
- * What cannot be taken for want of send space is copied out of the receive ring: the ring is all
- * connections', and a peer who does not read his answers shall not hold it. It is at most a window
- * (TCP_WND) a connection, in full blocks of the pool.
  */
 #include "net/turn.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "net/deadlines.h"
@@ -32,6 +27,7 @@
 #include "net/pool.h"
 #include "net/server_state.h"
 #include "net/timers.h"
+#include "net/unread.h"
 
 /* Blocks that data leaves to ACKs, ARP and frames that must be copied. */
 #define RESERVED_FULL 16
@@ -40,21 +36,17 @@
 /* tcp_write() may use a pbuf more than there are segments, and fill up a segment begun before. */
 #define SPARE_SEGMENTS 2
 
-#define RETRIES_MAX    64 /* a batch */
-#define VICTIMS_MAX    4  /* a turn */
+/* A reader this slow gives way to an answer: the longest round trip there is on earth. */
+#define SLOW_MS     250
 
-struct conn_spill {
-    struct conn_spill *next;
-    uint16_t begin, end; /* what is left of `bytes` */
-    uint8_t bytes[];
-};
-
-#define SPILL_BYTES (POOL_FULL_BYTES - sizeof(struct conn_spill))
+#define RETRIES_MAX 64 /* a batch */
+#define VICTIMS_MAX 4  /* a turn */
 
 static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
     size_t used, limit;       /* of `staged` */
     uint8_t *staged;
+    size_t pool_half; /* of the full blocks */
     struct list_node retries;
 } turn;
 
@@ -69,103 +61,8 @@ void turn_init(void *memory)
     turn.used = 0;
     turn.limit = 0;
     turn.staged = memory;
+    turn.pool_half = pool_level(POOL_FULL) / 2;
     list_init(&turn.retries);
-}
-
-/* ---- what is unread ---- */
-
-static bool has_unread(const struct server_conn *conn)
-{
-    return conn->unread_first != NULL || conn->spill_first != NULL;
-}
-
-void turn_queue(struct server_conn *conn, struct pbuf *p)
-{
-    if (conn->unread_first == NULL) {
-        conn->unread_first = p;
-        conn->unread_offset = 0;
-    } else {
-        conn->unread_last->next = p;
-    }
-    while (p->next != NULL)
-        p = p->next;
-    conn->unread_last = p;
-}
-
-static void free_first_pbuf(struct server_conn *conn)
-{
-    struct pbuf *const p = conn->unread_first;
-    conn->unread_first = p->next;
-    conn->unread_offset = 0;
-    p->next = NULL;
-    pbuf_free(p);
-}
-
-static void free_first_spill(struct server_conn *conn)
-{
-    struct conn_spill *const spill = conn->spill_first;
-    conn->spill_first = spill->next;
-    pool_free(spill);
-}
-
-void turn_forget(struct server_conn *conn)
-{
-    while (conn->unread_first != NULL)
-        free_first_pbuf(conn);
-    while (conn->spill_first != NULL)
-        free_first_spill(conn);
-}
-
-/* The next bytes, as many as lie in one piece of memory; 0 when nothing is unread. */
-static size_t next_run(struct server_conn *conn, const uint8_t **bytes)
-{
-    if (conn->spill_first != NULL) {
-        const struct conn_spill *const spill = conn->spill_first;
-        *bytes = spill->bytes + spill->begin;
-        return (size_t)(spill->end - spill->begin);
-    }
-    while (conn->unread_first != NULL && conn->unread_first->len == conn->unread_offset)
-        free_first_pbuf(conn);
-    const struct pbuf *p = conn->unread_first;
-    if (p == NULL)
-        return 0;
-    *bytes = (const uint8_t *)p->payload + conn->unread_offset;
-    size_t len = (size_t)(p->len - conn->unread_offset);
-    for (p = p->next; p != NULL && (const uint8_t *)p->payload == *bytes + len; p = p->next)
-        len += p->len;
-    return len;
-}
-
-/* Drops the first `len` bytes of what is unread. */
-static void consume(struct server_conn *conn, size_t len)
-{
-    if (conn->spill_first != NULL) {
-        conn->spill_first->begin = (uint16_t)(conn->spill_first->begin + len);
-        if (conn->spill_first->begin == conn->spill_first->end)
-            free_first_spill(conn);
-        return;
-    }
-    while (len > 0) {
-        const size_t here = (size_t)(conn->unread_first->len - conn->unread_offset);
-        if (len < here) {
-            conn->unread_offset = (uint16_t)(conn->unread_offset + len);
-            return;
-        }
-        len -= here;
-        free_first_pbuf(conn);
-    }
-}
-
-static size_t discard(struct server_conn *conn)
-{
-    const uint8_t *bytes;
-    size_t discarded = 0;
-    size_t len;
-    while ((len = next_run(conn, &bytes)) > 0) {
-        consume(conn, len);
-        discarded += len;
-    }
-    return discarded;
 }
 
 /* ---- memory for sending, and who gives way when it is short ---- */
@@ -181,9 +78,14 @@ static size_t above(size_t level, size_t reserved)
     return level > reserved ? level - reserved : 0;
 }
 
-static size_t pool_segments(void)
+/*
+ * Segments that the pool has blocks for. To a connection that has output waiting already it shows
+ * the half of itself that is above the water: who reads comes before who wants more.
+ */
+static size_t pool_segments(const struct server_conn *conn)
 {
-    const size_t full = above(pool_level(POOL_FULL), RESERVED_FULL);
+    const size_t reserved = RESERVED_FULL + (turn_output_waits(conn) ? turn.pool_half : 0);
+    const size_t full = above(pool_level(POOL_FULL), reserved);
     const size_t tiny = above(pool_level(POOL_TINY), RESERVED_TINY);
     return above(full < tiny ? full : tiny, SPARE_SEGMENTS);
 }
@@ -194,15 +96,15 @@ static size_t send_limit(const struct server_conn *conn)
     if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT)
         return 0;
     const size_t queue = above(TCP_SND_QUEUELEN, pcb->snd_queuelen + SPARE_SEGMENTS);
-    const size_t pool = pool_segments();
+    const size_t pool = pool_segments(conn);
     const size_t bytes = (queue < pool ? queue : pool) * segment_bytes(pcb);
     return bytes < pcb->snd_buf ? bytes : pcb->snd_buf;
 }
 
-/* False when nobody but `conn` itself, if anybody, keeps others waiting. */
-static bool make_way_for(const struct server_conn *conn)
+/* False when nobody but `conn` itself, if anybody, has kept others waiting for so long. */
+static bool make_way_for(const struct server_conn *conn, uint32_t waited_ms)
 {
-    struct server_conn *const slowest = deadlines_slowest_reader();
+    struct server_conn *const slowest = deadlines_slowest_reader(waited_ms);
     if (slowest == NULL || slowest == conn)
         return false;
     server.counters.connections_gave_way++;
@@ -219,7 +121,8 @@ static bool can_answer(struct server_conn *conn)
     if (turn.used > 0)
         return false;
     for (unsigned i = 0; i < VICTIMS_MAX; i++) {
-        if (pool_segments() * segment_bytes(conn->pcb) >= wanted || !make_way_for(conn))
+        if (pool_segments(conn) * segment_bytes(conn->pcb) >= wanted ||
+            !make_way_for(conn, SLOW_MS))
             break;
     }
     turn.limit = send_limit(conn);
@@ -289,16 +192,16 @@ static size_t give_unread(struct server_conn *conn)
     size_t taken = 0;
     size_t len;
 
-    while ((conn->flags & CONN_CLOSE) == 0 && (len = next_run(conn, &bytes)) > 0 &&
+    while ((conn->flags & CONN_CLOSE) == 0 && (len = unread_next(conn, &bytes)) > 0 &&
            can_answer(conn)) {
         const size_t n = handlers->on_bytes(conn, conn->state, bytes, len);
         server.answered = true;
-        consume(conn, n);
+        unread_take(conn, n);
         taken += n;
         assert(n == len || (conn->flags & CONN_CLOSE) != 0 || !can_answer(conn));
     }
     if ((conn->flags & CONN_CLOSE) != 0)
-        taken += discard(conn);
+        taken += unread_discard(conn);
     return taken;
 }
 
@@ -310,51 +213,16 @@ void turn_time_out(struct server_conn *conn)
     conns_touch(conn);
 }
 
-/* ---- keeping what could not be taken ---- */
-
-static struct conn_spill *add_spill(struct server_conn *conn)
+/*
+ * What could not be taken is kept out of the ring. False if there is no memory for that: then the
+ * connection cannot go on, for TCP has acknowledged it.
+ */
+static bool keep_unread(struct server_conn *conn)
 {
-    struct conn_spill *spill = pool_alloc(POOL_FULL_BYTES);
-    if (spill == NULL && make_way_for(conn))
-        spill = pool_alloc(POOL_FULL_BYTES);
-    if (spill == NULL)
-        return NULL;
-    *spill = (struct conn_spill){.next = NULL, .begin = 0, .end = 0};
-    if (conn->spill_first == NULL)
-        conn->spill_first = spill;
-    else
-        conn->spill_last->next = spill;
-    conn->spill_last = spill;
-    return spill;
-}
-
-static bool spill_bytes(struct server_conn *conn, const uint8_t *bytes, size_t len)
-{
-    while (len > 0) {
-        struct conn_spill *spill = conn->spill_first == NULL ? NULL : conn->spill_last;
-        if (spill == NULL || spill->end == SPILL_BYTES)
-            spill = add_spill(conn);
-        if (spill == NULL)
+    while (!unread_keep(conn)) {
+        /* Whoever has waited longest, however short that is: else `conn` must go. */
+        if (!make_way_for(conn, 0))
             return false;
-        const size_t room = SPILL_BYTES - spill->end;
-        const size_t n = len < room ? len : room;
-        memcpy(spill->bytes + spill->end, bytes, n);
-        spill->end = (uint16_t)(spill->end + n);
-        bytes += n;
-        len -= n;
-    }
-    return true;
-}
-
-/* False if there is no memory for it: then the connection cannot go on, for TCP acknowledged it. */
-static bool spill_unread(struct server_conn *conn)
-{
-    while (conn->unread_first != NULL) {
-        const struct pbuf *const p = conn->unread_first;
-        if (!spill_bytes(conn, (const uint8_t *)p->payload + conn->unread_offset,
-                         (size_t)(p->len - conn->unread_offset)))
-            return false;
-        free_first_pbuf(conn);
     }
     return true;
 }
@@ -393,7 +261,7 @@ void turns_retry(void)
 /* Sends our FIN once nothing is left to be read or answered. */
 static void close_when_done(struct server_conn *conn)
 {
-    if ((conn->flags & CONN_PEER_FIN) != 0 && !has_unread(conn))
+    if ((conn->flags & CONN_PEER_FIN) != 0 && unread_is_empty(conn))
         server_close(conn);
     if ((conn->flags & (CONN_CLOSE | CONN_FIN)) != CONN_CLOSE)
         return;
@@ -430,7 +298,7 @@ static void serve(struct server_conn *conn)
     const size_t taken = give_unread(conn);
     end_turn(conn);
 
-    if (!spill_unread(conn)) {
+    if (!keep_unread(conn)) {
         tcp_abort(conn->pcb);
         return;
     }
@@ -438,7 +306,7 @@ static void serve(struct server_conn *conn)
         tcp_recved(conn->pcb, (u16_t)taken);
     close_when_done(conn);
     /* Without an acknowledgement to come nothing else would bring it back. */
-    if (has_unread(conn) && output_is_empty(conn->pcb))
+    if (!unread_is_empty(conn) && output_is_empty(conn->pcb))
         retry_later(conn);
 }
 
@@ -467,7 +335,7 @@ static void leave(struct server_conn *conn)
 {
     if ((conn->flags & CONN_NEW) == 0)
         server.config.handlers.on_close(conn, conn->state);
-    turn_forget(conn);
+    unread_forget(conn);
     conns_close(conn);
     deadlines_start(conn, DEADLINE_CLOSING);
     if (conns_count(CONN_CLOSING) > conns_closing_max(&server.config))

@@ -17,9 +17,6 @@ void turns_run(void);
 /* Tries again what had no memory, or no descriptors. Before the batch. */
 void turns_retry(void);
 
-/* In-order bytes arrived: they are the connection's now, until its turn. */
-void turn_queue(struct server_conn *conn, struct pbuf *p);
-
 /* True while something that was sent is not acknowledged; a FIN does not count. */
 bool turn_output_waits(const struct server_conn *conn);
 
@@ -28,9 +25,6 @@ void turn_retire(struct server_conn *conn);
 
 /* Calls on_timeout. */
 void turn_time_out(struct server_conn *conn);
-
-/* Frees what is unread. */
-void turn_forget(struct server_conn *conn);
 
 /*
  * After lwIP had to do with the connection outside of a turn: keeps its place in the lists of

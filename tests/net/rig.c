@@ -1,0 +1,393 @@
+#include "tests/net/rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net/pool.h"
+
+struct rig_app rig_app;
+uint32_t rig_server_address = RIG_SERVER_ADDRESS;
+
+int rig_run(void (*body)(void))
+{
+    int status = -1;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        body();
+        fflush(stdout);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -1;
+    return status;
+}
+
+_Noreturn void rig_fail(const char *file, int line, const char *what)
+{
+    test_print("%s:%d: %s", file, line, what);
+    _exit(1);
+}
+
+void rig_expect_eq(const char *file, int line, const char *what, long long left, long long right)
+{
+    if (left == right)
+        return;
+    test_print("%s:%d: %s: %lld is not %lld", file, line, what, left, right);
+    _exit(1);
+}
+
+/* ---- the application ---- */
+
+#define ANSWER_BYTES_MAX 24576
+#define MAGIC            0x5eed5eedu
+
+struct line_state {
+    uint32_t magic;
+    unsigned len;
+    char line[16];
+};
+
+static void on_open(struct server_conn *conn, void *state)
+{
+    struct line_state *const s = state;
+    (void)conn;
+    EXPECT(s->magic == 0 && s->len == 0);
+    s->magic = MAGIC;
+    rig_app.opened++;
+}
+
+static void on_close(struct server_conn *conn, void *state)
+{
+    struct line_state *const s = state;
+    (void)conn;
+    EXPECT(s->magic == MAGIC);
+    s->magic = 0;
+    rig_app.closed++;
+}
+
+static void on_timeout(struct server_conn *conn, void *state)
+{
+    (void)state;
+    rig_app.timed_out++;
+    server_send(conn, "late\n", 5);
+    server_close(conn);
+}
+
+static void on_batch(void)
+{
+    rig_app.batches++;
+}
+
+static void answer(struct server_conn *conn, struct line_state *s)
+{
+    static uint8_t bytes[ANSWER_BYTES_MAX];
+    rig_app.requests++;
+    switch (s->line[0]) {
+    case 'e':
+        server_send(conn, "ok\n", 3);
+        break;
+    case 'b':
+        for (unsigned i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)i;
+        server_send(conn, bytes, strtoul(s->line + 1, NULL, 10));
+        break;
+    case 'c':
+        server_send(conn, "bye\n", 4);
+        server_close(conn);
+        return;
+    case 'w':
+        server_wait_for(conn, SERVER_WAIT_BODY);
+        return;
+    default:
+        server_send(conn, "?\n", 2);
+        server_close(conn);
+        return;
+    }
+    server_wait_for(conn, SERVER_WAIT_REQUEST);
+}
+
+static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len)
+{
+    struct line_state *const s = state;
+    EXPECT(s->magic == MAGIC && len > 0);
+    EXPECT(server_send_space(conn) >= ANSWER_BYTES_MAX);
+    for (size_t i = 0; i < len; i++) {
+        if (server_send_space(conn) < ANSWER_BYTES_MAX)
+            return i;
+        if (s->len == 0 && bytes[i] != '\n')
+            server_wait_for(conn, SERVER_WAIT_HEAD);
+        if (s->len + 1 == sizeof s->line)
+            s->len = 0;
+        s->line[s->len++] = (char)bytes[i];
+        if (bytes[i] != '\n')
+            continue;
+        s->line[s->len] = '\0';
+        s->len = 0;
+        answer(conn, s);
+        if (strchr("ebw", s->line[0]) == NULL)
+            return i + 1; /* closed */
+    }
+    return len;
+}
+
+/* ---- the server ---- */
+
+struct server_config rig_config(uint32_t connections_max)
+{
+    return (struct server_config){
+        .address = __builtin_bswap32(RIG_SERVER_ADDRESS),
+        .netmask = __builtin_bswap32(0xffff0000u),
+        .gateway = __builtin_bswap32(0x0a0000feu),
+        .port = RIG_PORT,
+        .connections_max = connections_max,
+        .state_bytes = sizeof(struct line_state),
+        .response_bytes_max = ANSWER_BYTES_MAX,
+        .idle_ms = 60000,
+        .head_ms = 10000,
+        .body_ms = 10000,
+        .send_ms = 15000,
+        .linger_ms = 2000,
+        .handlers = {on_open, on_bytes, on_timeout, on_close, on_batch},
+    };
+}
+
+static const uint8_t peer_mac[6] = {0x02, 0, 0, 0, 0, 1};
+
+void rig_introduce_peer(void)
+{
+    uint8_t arp[42] = {[12] = 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1};
+    memcpy(arp, fake_netdev_default.mac, 6);
+    memcpy(arp + 6, peer_mac, 6);
+    memcpy(arp + 22, peer_mac, 6);
+    memcpy(arp + 28, "\x0a\x00\x00\x01", 4);
+    const uint32_t target = __builtin_bswap32(rig_server_address);
+    memcpy(arp + 38, &target, 4);
+    EXPECT(fake_netdev_arrive(arp, sizeof arp, false));
+}
+
+void rig_start(const struct server_config *config, const struct fake_netdev_config *device)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    void *const memory = aligned_alloc(4096, server_memory_bytes(config));
+    EXPECT(memory != NULL);
+    fake_netdev_reset(device);
+    server_init(config, memory);
+    rig_introduce_peer();
+    rig_poll();
+    while (rig_other(frame) > 0)
+        continue;
+}
+
+void rig_start_default(uint32_t connections_max)
+{
+    const struct server_config config = rig_config(connections_max);
+    rig_start(&config, &fake_netdev_default);
+}
+
+void rig_poll(void)
+{
+    for (unsigned i = 0; i < 1000; i++)
+        if (!server_poll())
+            return;
+    rig_fail(__FILE__, __LINE__, "server_poll() never rests");
+}
+
+void rig_wait_ms(uint64_t ms)
+{
+    for (uint64_t passed = 0; passed < ms; passed += 5) {
+        fake_clock_advance_ms(5);
+        rig_poll();
+    }
+}
+
+struct server_counters rig_counters(void)
+{
+    struct server_counters counters;
+    server_get_counters(&counters);
+    return counters;
+}
+
+struct rig_levels rig_levels(void)
+{
+    struct rig_levels levels = {{0}, fake_netdev_receive_free()};
+    for (unsigned class = 0; class < POOL_CLASSES; class ++)
+        levels.blocks[class] = pool_level(class);
+    return levels;
+}
+
+/* ---- frames ---- */
+
+static void put16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+    put16(at, (uint16_t)(value >> 16));
+    put16(at + 2, (uint16_t)value);
+}
+
+static uint16_t get16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+    return (uint32_t)get16(at) << 16 | get16(at + 2);
+}
+
+uint16_t rig_sum(const uint8_t *bytes, size_t len, uint32_t sum)
+{
+    for (size_t i = 0; i < len; i++)
+        sum += (i & 1) != 0 ? bytes[i] : (uint32_t)bytes[i] << 8;
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+static uint16_t segment_sum(const uint8_t *ip, size_t segment_len)
+{
+    uint32_t sum = 6 + (uint32_t)segment_len;
+    for (unsigned i = 12; i < 20; i += 2)
+        sum += get16(ip + i);
+    return rig_sum(ip + 20, segment_len, sum);
+}
+
+size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYTES_MAX])
+{
+    uint8_t *const ip = frame + 14;
+    uint8_t *const tcp = ip + 20;
+    const size_t options_len = segment->options_len;
+    const size_t segment_len = 20 + options_len + segment->len;
+
+    memset(frame, 0, 54);
+    memcpy(frame, fake_netdev_default.mac, 6);
+    memcpy(frame + 6, peer_mac, 6);
+    put16(frame + 12, 0x0800);
+    ip[0] = 0x45;
+    put16(ip + 2, (uint16_t)(20 + segment_len));
+    ip[8] = 64;
+    ip[9] = 6;
+    put32(ip + 12, segment->address);
+    put32(ip + 16, rig_server_address);
+    put16(ip + 10, (uint16_t)~rig_sum(ip, 20, 0));
+    put16(tcp, segment->port);
+    put16(tcp + 2, segment->server_port);
+    put32(tcp + 4, segment->number);
+    put32(tcp + 8, segment->ack);
+    tcp[12] = (uint8_t)((20 + options_len) / 4 << 4);
+    tcp[13] = segment->flags;
+    put16(tcp + 14, segment->window);
+    memcpy(tcp + 20, segment->options, options_len);
+    memcpy(tcp + 20 + options_len, segment->data, segment->len);
+    put16(tcp + 16, (uint16_t)~segment_sum(ip, segment_len));
+    return 34 + segment_len;
+}
+
+bool rig_arrive(const struct rig_segment *segment)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    return fake_netdev_arrive(frame, rig_frame(segment, frame), true);
+}
+
+/* What the server sends is kept until somebody asks for it. */
+#define INBOX_MAX 32768
+
+static struct {
+    uint8_t *frame;
+    size_t len;
+} inbox[INBOX_MAX];
+
+static size_t inbox_count;
+
+static void fill_inbox(void)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    size_t len;
+    rig_poll();
+    while ((len = fake_netdev_take(frame)) > 0) {
+        EXPECT(inbox_count < INBOX_MAX);
+        inbox[inbox_count].frame = malloc(len);
+        inbox[inbox_count].len = len;
+        memcpy(inbox[inbox_count++].frame, frame, len);
+    }
+}
+
+static size_t take_from_inbox(size_t index, uint8_t *frame)
+{
+    const size_t len = inbox[index].len;
+    memcpy(frame, inbox[index].frame, len);
+    free(inbox[index].frame);
+    inbox_count--;
+    memmove(&inbox[index], &inbox[index + 1], (inbox_count - index) * sizeof inbox[0]);
+    return len;
+}
+
+static bool is_tcp(const uint8_t *frame)
+{
+    return get16(frame + 12) == 0x0800 && frame[14 + 9] == 6;
+}
+
+size_t rig_other(uint8_t frame[FAKE_FRAME_BYTES_MAX])
+{
+    fill_inbox();
+    for (size_t i = 0; i < inbox_count; i++)
+        if (!is_tcp(inbox[i].frame))
+            return take_from_inbox(i, frame);
+    return 0;
+}
+
+void rig_discard(void)
+{
+    fill_inbox();
+    while (inbox_count > 0)
+        free(inbox[--inbox_count].frame);
+}
+
+static void parse(const uint8_t *frame, size_t len, struct rig_segment *segment)
+{
+    const uint8_t *const ip = frame + 14;
+    const uint8_t *const tcp = ip + 20;
+    const size_t header_len = (size_t)(tcp[12] >> 4) * 4;
+
+    EXPECT(memcmp(frame, peer_mac, 6) == 0 && memcmp(frame + 6, fake_netdev_default.mac, 6) == 0);
+    EXPECT(ip[0] == 0x45 && get16(ip + 2) == len - 14 && rig_sum(ip, 20, 0) == 0xffff);
+    EXPECT(get32(ip + 12) == rig_server_address);
+    EXPECT(segment_sum(ip, len - 34) == 0xffff);
+    *segment = (struct rig_segment){
+        .address = get32(ip + 16),
+        .server_port = get16(tcp),
+        .port = get16(tcp + 2),
+        .number = get32(tcp + 4),
+        .ack = get32(tcp + 8),
+        .flags = tcp[13],
+        .window = get16(tcp + 14),
+        .options_len = (uint8_t)(header_len - 20),
+        .len = len - 34 - header_len,
+    };
+    memcpy(segment->options, tcp + 20, header_len - 20);
+    if (header_len >= 24 && tcp[20] == 2 && tcp[21] == 4)
+        segment->mss = get16(tcp + 22);
+    memcpy(segment->data, tcp + header_len, segment->len);
+}
+
+bool rig_next(uint32_t address, uint16_t port, struct rig_segment *segment)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    fill_inbox();
+    for (size_t i = 0; i < inbox_count; i++) {
+        const uint8_t *const ip = inbox[i].frame + 14;
+        if (!is_tcp(inbox[i].frame) || get32(ip + 16) != address || get16(ip + 22) != port)
+            continue;
+        const size_t len = take_from_inbox(i, frame);
+        parse(frame, len, segment);
+        return true;
+    }
+    return false;
+}

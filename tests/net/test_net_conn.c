@@ -1,0 +1,286 @@
+/* Connections that behave: opening, requests, closing. */
+#include "net/pool.h"
+#include "tests/net/rig.h"
+
+static struct peer peer, other;
+static struct rig_segment segment;
+
+NET_TEST(handshake_announces_our_mss_and_window)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, SYN | ACK);
+    EXPECT_EQ(segment.mss, 1460);
+    EXPECT_EQ(segment.window, 22 * 1460);
+    EXPECT_EQ(rig_app.opened, 0);
+    peer.next++;
+    peer.expected = segment.number + 1;
+    peer_send_ack(&peer);
+    rig_poll();
+    EXPECT_EQ(rig_app.opened, 1);
+    EXPECT_EQ(rig_counters().connections_open, 1);
+    EXPECT(!peer_next(&peer, &segment));
+}
+
+NET_TEST(request_is_answered_in_one_segment_that_acknowledges_it)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 3);
+    EXPECT(memcmp(segment.data, "ok\n", 3) == 0);
+    EXPECT_EQ(segment.flags, PSH | ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+    EXPECT(segment.window > 20 * 1460);
+    EXPECT(!peer_next(&peer, &segment));
+    EXPECT_EQ(rig_app.batches, 1);
+}
+
+NET_TEST(requests_pipelined_in_many_segments_are_answered_in_one)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (int i = 0; i < 16; i++)
+        peer_send(&peer, "e\n");
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 48);
+    EXPECT_EQ(segment.ack, peer.next);
+    EXPECT(!peer_next(&peer, &segment));
+    EXPECT_EQ(rig_app.requests, 16);
+    EXPECT_EQ(rig_app.batches, 1);
+}
+
+NET_TEST(a_train_of_64_kib_in_pieces_is_taken_whole)
+{
+    static char train[32000];
+    rig_start_default(16);
+    for (unsigned i = 0; i < sizeof train; i += 2)
+        memcpy(train + i, "w\n", 2);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send_bytes(&peer, train, sizeof train);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 16000);
+    fake_netdev_scatter(3);
+    peer_send_bytes(&peer, train, sizeof train);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 32000);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+    peer_take(&peer);
+    EXPECT(peer.empty_segments <= 4);
+}
+
+NET_TEST(a_request_cut_into_single_bytes_is_answered)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b");
+    peer_take(&peer);
+    peer_send(&peer, "5");
+    peer_take(&peer);
+    peer_send(&peer, "\n");
+    peer_take(&peer);
+    EXPECT_EQ(peer.received, 5);
+}
+
+NET_TEST(a_large_answer_arrives_whole)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b24576\nb24576\n");
+    for (int i = 0; i < 100; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 49152);
+    for (size_t i = 0; i < peer.received; i++)
+        EXPECT_EQ(peer.bytes[i], (uint8_t)(i % 24576));
+}
+
+NET_TEST(a_delayed_ack_is_sent_within_a_quarter_second)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b");
+    rig_poll();
+    EXPECT(!peer_next(&peer, &segment));
+    rig_wait_ms(260);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 0);
+    EXPECT_EQ(segment.ack, peer.next);
+}
+
+NET_TEST(a_second_segment_without_answer_is_acknowledged_at_once)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b");
+    peer_send(&peer, "1");
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 0);
+    EXPECT_EQ(segment.ack, peer.next);
+    EXPECT(!peer_next(&peer, &segment));
+}
+
+NET_TEST(a_peer_that_shuts_down_its_side_still_gets_its_answer)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_segment(&peer, FIN | PSH | ACK, peer.next, peer.expected, "e\nb100\n", 7);
+    peer.next += 8;
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 103);
+    EXPECT_EQ(segment.flags, FIN | PSH | ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+    EXPECT_EQ(rig_app.closed, 0);
+    peer.expected += 104;
+    peer_send_ack(&peer);
+    rig_poll();
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_counters().connections_open, 0);
+    peer_send_ack(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT((segment.flags & RST) != 0);
+}
+
+NET_TEST(a_fin_on_an_idle_connection_frees_its_slot_at_once)
+{
+    rig_start_default(1);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send_fin(&peer);
+    rig_poll();
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_counters().connections_open, 0);
+    peer_init(&other, 5001);
+    peer_connect(&other);
+    EXPECT_EQ(rig_app.opened, 2);
+}
+
+NET_TEST(a_close_lingers_until_the_peer_closes)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "c\ne\n");
+    peer_expect(&peer, "bye\n");
+    EXPECT(peer.fin);
+    EXPECT_EQ(rig_app.requests, 1);
+    /* What still comes is read and thrown away, and not reset. */
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "");
+    EXPECT(!peer.reset);
+    EXPECT_EQ(rig_app.closed, 0);
+    peer_send_fin(&peer);
+    peer_take(&peer);
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_app.requests, 1);
+    EXPECT(!peer.reset);
+}
+
+NET_TEST(a_close_ends_after_linger_ms)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "c\n");
+    peer_expect(&peer, "bye\n");
+    rig_wait_ms(1900);
+    EXPECT_EQ(rig_app.closed, 0);
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_take(&peer);
+    EXPECT(peer.reset);
+}
+
+NET_TEST(a_reset_ends_a_connection_at_any_point)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    static const char *const requests[] = {"", "b", "e\n", "b24576\n", "c\n", "w\n", "e\nb"};
+    uint16_t port = 5000;
+
+    for (unsigned i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        for (int in_one_batch = 0; in_one_batch < 2; in_one_batch++) {
+            peer_init(&peer, port++);
+            peer_connect(&peer);
+            if (requests[i][0] != '\0')
+                peer_send(&peer, requests[i]);
+            if (!in_one_batch)
+                rig_poll();
+            peer_send_reset(&peer);
+            rig_poll();
+            EXPECT_EQ(rig_counters().connections_open, 0);
+        }
+    }
+    /* In the handshake, too. */
+    peer_init(&peer, port);
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    peer_send_reset(&peer);
+    rig_poll();
+    EXPECT_EQ(rig_app.opened, rig_app.closed);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(all_memory_is_back_when_the_clients_are_gone)
+{
+    rig_start_default(64);
+    const struct rig_levels before = rig_levels();
+    for (uint16_t round = 0; round < 500; round++) {
+        peer_init(&peer, (uint16_t)(5000 + round));
+        peer_connect(&peer);
+        peer_send(&peer, "e\nb3000\n");
+        peer_take(&peer);
+        peer_take(&peer);
+        if (round % 3 == 0)
+            peer_send(&peer, "c\n");
+        peer_take(&peer);
+        peer_send_fin(&peer);
+        peer_take(&peer);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(rig_app.opened, 500);
+    EXPECT_EQ(rig_app.closed, 500);
+    rig_wait_ms(11000);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+    EXPECT_EQ(rig_counters().memory_short, 0);
+}
+
+NET_TEST(stopping_closes_the_idle_and_lets_the_others_finish)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_connect(&peer);
+    peer_connect(&other);
+    peer_send(&other, "b1");
+    rig_poll();
+    server_stop();
+    rig_poll();
+    EXPECT(!server_is_drained());
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    peer_send(&other, "\n");
+    peer_take(&other);
+    EXPECT_EQ(other.received, 1);
+    EXPECT(other.fin);
+    peer_send_fin(&other);
+    rig_poll();
+    EXPECT(server_is_drained());
+    static struct peer late;
+    peer_init(&late, 5002);
+    peer_send_syn(&late);
+    EXPECT(!peer_take_syn_ack(&late));
+}

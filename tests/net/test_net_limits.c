@@ -1,0 +1,350 @@
+/* Who may be connected, and for how long. */
+#include "tests/net/rig.h"
+
+static struct peer peer, other, third;
+static struct rig_segment segment;
+
+/* ---- slots ---- */
+
+NET_TEST(ten_thousand_connections_are_served)
+{
+    enum { COUNT = 10000 };
+    static struct {
+        uint32_t next, expected;
+    } kept[COUNT];
+    rig_start_default(COUNT);
+    const struct rig_levels before = rig_levels();
+    for (unsigned i = 0; i < COUNT; i++) {
+        peer_init(&peer, (uint16_t)(2000 + i));
+        peer_connect(&peer);
+        kept[i].next = peer.next;
+        kept[i].expected = peer.expected;
+    }
+    EXPECT_EQ(rig_counters().connections_open, COUNT);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned j = 0; j < COUNT; j++) {
+            const unsigned i = j * 7919 % COUNT;
+            peer_init(&peer, (uint16_t)(2000 + i));
+            peer.next = kept[i].next;
+            peer.expected = kept[i].expected;
+            peer_send(&peer, "e\n");
+            peer_expect(&peer, "ok\n");
+            kept[i].next = peer.next;
+            kept[i].expected = peer.expected;
+        }
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        peer_init(&peer, (uint16_t)(2000 + i));
+        peer.next = kept[i].next;
+        peer_send_reset(&peer);
+        rig_poll();
+    }
+    EXPECT_EQ(rig_counters().connections_open, 0);
+    EXPECT_EQ(rig_counters().retransmissions, 0);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(clients_that_connect_all_at_once_are_all_served)
+{
+    static struct peer many[1000];
+    rig_start_default(1000);
+    for (unsigned i = 0; i < 1000; i++) {
+        peer_init(&many[i], (uint16_t)(2000 + i));
+        peer_send_syn(&many[i]);
+        if (i % 50 == 49)
+            (void)server_poll();
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        EXPECT(peer_take_syn_ack(&many[i]));
+    for (unsigned i = 0; i < 1000; i++) {
+        peer_send(&many[i], "e\n");
+        peer_expect(&many[i], "ok\n");
+    }
+    EXPECT_EQ(rig_counters().connections_open, 1000);
+    EXPECT_EQ(rig_counters().connections_refused, 0);
+}
+
+NET_TEST(the_oldest_idle_connection_gives_way)
+{
+    rig_start_default(2);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_init(&third, 5002);
+    peer_connect(&peer);
+    fake_clock_advance_ms(10);
+    peer_connect(&other);
+    fake_clock_advance_ms(10);
+    /* The first to come is not the one that has been idle for longest. */
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    peer_connect(&third);
+    EXPECT_EQ(rig_app.opened, 3);
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_counters().connections_gave_way, 1);
+    peer_take(&other);
+    EXPECT(other.fin);
+    peer_send(&third, "e\n");
+    peer_expect(&third, "ok\n");
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(with_none_idle_a_syn_is_dropped_not_reset)
+{
+    rig_start_default(2);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_init(&third, 5002);
+    peer_connect(&peer);
+    peer_connect(&other);
+    peer_send(&peer, "b");
+    peer_send(&other, "b");
+    rig_poll();
+    peer_send_syn(&third);
+    EXPECT(!peer_next(&third, &segment));
+    EXPECT_EQ(rig_counters().connections_refused, 1);
+    /* Later there is room again. */
+    peer_send(&peer, "1\n");
+    rig_poll();
+    peer_connect(&third);
+    EXPECT_EQ(rig_app.opened, 3);
+}
+
+NET_TEST(a_handshake_that_ends_when_all_slots_are_busy_waits)
+{
+    rig_start_default(1);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_connect(&peer);
+    peer_send_syn(&other);
+    EXPECT(peer_take_syn_ack(&other));
+    peer_send(&peer, "b");
+    rig_poll();
+    peer_send_ack(&other);
+    peer_send(&other, "e\n");
+    EXPECT(!peer_next(&other, &segment));
+    EXPECT_EQ(rig_app.opened, 1);
+    peer_send(&peer, "1\n");
+    peer_take(&peer);
+    /* The client sends its request again, and is served. */
+    other.next -= 2;
+    peer_send(&other, "e\n");
+    peer_expect(&other, "ok\n");
+}
+
+NET_TEST(a_request_just_arrived_does_not_give_way)
+{
+    rig_start_default(1);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_connect(&peer);
+    peer_send_syn(&other);
+    EXPECT(peer_take_syn_ack(&other));
+    /* One batch: the idle connection's request, and the ACK that wants its slot. */
+    peer_send(&peer, "e\n");
+    peer_send_ack(&other);
+    peer_expect(&peer, "ok\n");
+    EXPECT_EQ(rig_app.requests, 1);
+}
+
+NET_TEST(one_that_lingers_gives_way_before_the_idle)
+{
+    rig_start_default(2);
+    const struct rig_levels before = rig_levels();
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_init(&third, 5002);
+    peer_connect(&peer);
+    peer_connect(&other);
+    peer_send(&other, "c\n");
+    peer_expect(&other, "bye\n");
+    peer_send_syn(&third);
+    EXPECT(peer_take_syn_ack(&third));
+    /* Also with something to throw away that came in the same batch. */
+    peer_send(&other, "e\n");
+    peer_send_ack(&third);
+    rig_poll();
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    peer_send(&third, "e\n");
+    peer_expect(&third, "ok\n");
+    peer_send_reset(&peer);
+    peer_send_reset(&third);
+    rig_wait_ms(11000);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(a_flood_of_syns_does_not_keep_an_honest_client_out)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    uint32_t forged = 1;
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned i = 0; i < 100; i++) {
+            struct rig_segment syn = {
+                .address = 0x0a010000u + forged++,
+                .port = 4000,
+                .server_port = RIG_PORT,
+                .number = forged,
+                .window = 1000,
+                .flags = SYN,
+            };
+            EXPECT(rig_arrive(&syn));
+        }
+        peer_init(&peer, (uint16_t)(5000 + round));
+        peer_connect(&peer);
+        peer_send(&peer, "e\n");
+        peer_expect(&peer, "ok\n");
+        peer_send_fin(&peer);
+        peer_take(&peer);
+        while (rig_other(segment.data) > 0)
+            continue;
+    }
+    EXPECT_EQ(rig_app.requests, 200);
+    rig_wait_ms(20000);
+    while (rig_other(segment.data) > 0)
+        continue;
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(connect_and_say_nothing_gives_way_to_honest_clients)
+{
+    rig_start_default(16);
+    for (unsigned i = 0; i < 200; i++) {
+        peer_init(&other, (uint16_t)(6000 + i));
+        peer_connect(&other);
+    }
+    EXPECT_EQ(rig_counters().connections_open, 16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+/* ---- deadlines ---- */
+
+NET_TEST(an_idle_connection_is_closed_after_idle_ms)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    rig_wait_ms(30000);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    rig_wait_ms(59900);
+    EXPECT_EQ(rig_app.closed, 0);
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_app.timed_out, 0);
+    EXPECT_EQ(rig_counters().timeouts, 1);
+    peer_take(&peer);
+    EXPECT(peer.fin && !peer.reset);
+}
+
+NET_TEST(an_unfinished_head_times_out_and_is_answered)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b");
+    /* More bytes do not prolong it: that would be a slowloris' way. */
+    rig_wait_ms(5000);
+    peer_send(&peer, "1");
+    rig_wait_ms(4900);
+    EXPECT_EQ(rig_app.timed_out, 0);
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.timed_out, 1);
+    peer_expect(&peer, "late\n");
+    EXPECT(peer.fin);
+}
+
+NET_TEST(an_unfinished_body_times_out)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "w\n");
+    rig_wait_ms(9900);
+    EXPECT_EQ(rig_app.timed_out, 0);
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.timed_out, 1);
+}
+
+NET_TEST(a_reader_that_never_reads_is_reset_after_send_ms)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer.window = 0;
+    peer_send(&peer, "b24576\n");
+    rig_wait_ms(14000);
+    EXPECT_EQ(rig_app.closed, 0);
+    rig_wait_ms(2200);
+    EXPECT_EQ(rig_app.closed, 1);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(a_slow_reader_that_reads_on_is_not_reset)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer.window = 2000;
+    peer_send(&peer, "b24576\n");
+    for (int i = 0; i < 40; i++) {
+        rig_wait_ms(1000);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(peer.received, 24576);
+    EXPECT_EQ(rig_app.closed, 0);
+}
+
+NET_TEST(a_half_open_connection_is_forgotten)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    rig_wait_ms(8100);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+    /* Not before. */
+    peer_init(&other, 5001);
+    peer_send_syn(&other);
+    EXPECT(peer_take_syn_ack(&other));
+    rig_wait_ms(7900);
+    rig_discard();
+    peer_send(&other, "e\n");
+    peer_expect(&other, "ok\n");
+}
+
+NET_TEST(the_clock_may_jump)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    fake_clock_advance_ms(50000);
+    rig_poll();
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    /* Past 2^32 ms. */
+    fake_clock_advance_ms(0x100000000u);
+    rig_poll();
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_init(&other, 5001);
+    peer_connect(&other);
+    peer_send(&other, "e\n");
+    EXPECT(peer_next(&other, &segment));
+    rig_wait_ms(1300);
+    EXPECT(peer_next(&other, &segment));
+    EXPECT_EQ(segment.len, 3);
+}

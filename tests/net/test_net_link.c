@@ -1,0 +1,431 @@
+/* Below TCP: ARP, ICMP, checksums, frames that are refused, the link, DHCP. */
+#include "tests/net/rig.h"
+
+static struct peer peer;
+static struct rig_segment segment;
+static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+
+static const uint8_t arp_request[42] = {
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,  0, 0, 0, 1, 8, 6, 0, 1, 8, 0,  6, 4, 0,
+    1,    2,    0,    0,    0,    0,    1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2};
+
+NET_TEST(arp_requests_are_answered)
+{
+    rig_start_default(16);
+    EXPECT(fake_netdev_arrive(arp_request, sizeof arp_request, false));
+    EXPECT_EQ(rig_other(frame), 42);
+    EXPECT_EQ(frame[21], 2);
+    EXPECT(memcmp(frame + 22, fake_netdev_default.mac, 6) == 0);
+    EXPECT(memcmp(frame + 28, "\x0a\x00\x00\x02", 4) == 0);
+}
+
+NET_TEST(a_gratuitous_arp_announces_the_address)
+{
+    const struct server_config config = rig_config(16);
+    static uint8_t memory[8 << 20] __attribute__((aligned(4096)));
+    EXPECT(server_memory_bytes(&config) <= sizeof memory);
+    fake_netdev_reset(&fake_netdev_default);
+    server_init(&config, memory);
+    EXPECT_EQ(fake_netdev_take(frame), 42);
+    EXPECT_EQ(frame[13], 6);
+    EXPECT(memcmp(frame + 28, "\x0a\x00\x00\x02", 4) == 0);
+    EXPECT(memcmp(frame + 38, "\x0a\x00\x00\x02", 4) == 0);
+}
+
+NET_TEST(answers_wait_for_arp)
+{
+    rig_start_default(64);
+    struct rig_segment syn = {
+        .address = RIG_PEER_ADDRESS + 7,
+        .server_port = RIG_PORT,
+        .window = 1000,
+        .flags = SYN,
+    };
+    for (uint16_t i = 0; i < 64; i++) {
+        syn.port = (uint16_t)(4000 + i);
+        EXPECT(rig_arrive(&syn));
+    }
+    EXPECT_EQ(rig_other(frame), 42);
+    EXPECT(memcmp(frame + 38, "\x0a\x00\x00\x08", 4) == 0);
+    memcpy(frame, arp_request, 42);
+    memcpy(frame, fake_netdev_default.mac, 6);
+    frame[21] = 2;
+    frame[31] = 8;
+    EXPECT(fake_netdev_arrive(frame, 42, false));
+    peer_init(&peer, 4000);
+    peer.address = syn.address;
+    for (uint16_t i = 0; i < 64; i++) {
+        peer.port = (uint16_t)(4000 + i);
+        EXPECT(peer_next(&peer, &segment));
+        EXPECT_EQ(segment.flags, SYN | ACK);
+    }
+}
+
+static size_t ping(uint8_t *bytes, size_t data_len)
+{
+    memset(bytes, 0, 42);
+    memcpy(bytes, fake_netdev_default.mac, 6);
+    memcpy(bytes + 6, "\x02\0\0\0\0\x01", 6);
+    bytes[12] = 8;
+    bytes[14] = 0x45;
+    bytes[16] = (uint8_t)((28 + data_len) >> 8);
+    bytes[17] = (uint8_t)(28 + data_len);
+    bytes[22] = 64;
+    bytes[23] = 1;
+    memcpy(bytes + 26, "\x0a\x00\x00\x01\x0a\x00\x00\x02", 8);
+    uint16_t sum = (uint16_t)~rig_sum(bytes + 14, 20, 0);
+    bytes[24] = (uint8_t)(sum >> 8);
+    bytes[25] = (uint8_t)sum;
+    bytes[34] = 8;
+    for (size_t i = 0; i < data_len; i++)
+        bytes[42 + i] = (uint8_t)i;
+    sum = (uint16_t)~rig_sum(bytes + 34, 8 + data_len, 0);
+    bytes[36] = (uint8_t)(sum >> 8);
+    bytes[37] = (uint8_t)sum;
+    return 42 + data_len;
+}
+
+NET_TEST(pings_are_answered)
+{
+    static uint8_t request[2000];
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    for (size_t len = 0; len <= 1472; len += 368) {
+        const size_t total = ping(request, len);
+        EXPECT(fake_netdev_arrive(request, total, false));
+        EXPECT_EQ(rig_other(frame), total);
+        EXPECT_EQ(frame[34], 0);
+        EXPECT(memcmp(frame + 38, request + 38, total - 38) == 0);
+        EXPECT_EQ(rig_sum(frame + 34, total - 34, 0), 0xffff);
+        EXPECT_EQ(rig_sum(frame + 14, 20, 0), 0xffff);
+    }
+    rig_poll();
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+/* ---- checksums ---- */
+
+static void arrive_damaged(bool vouched_for)
+{
+    struct rig_segment s = {
+        .address = peer.address,
+        .port = peer.port,
+        .server_port = RIG_PORT,
+        .number = peer.next,
+        .ack = peer.expected,
+        .window = peer.window,
+        .flags = PSH | ACK,
+        .len = 2,
+    };
+    memcpy(s.data, "e\n", 2);
+    const size_t len = rig_frame(&s, frame);
+    frame[50] ^= 0xff; /* the checksum itself */
+    EXPECT(fake_netdev_arrive(frame, len, vouched_for));
+    rig_poll();
+}
+
+NET_TEST(a_checksum_that_the_device_vouches_for_is_not_looked_at)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    arrive_damaged(true);
+    EXPECT_EQ(rig_app.requests, 1);
+}
+
+NET_TEST(a_checksum_that_nobody_vouches_for_is_verified)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    arrive_damaged(false);
+    EXPECT_EQ(rig_app.requests, 0);
+    /* After a vouched one, too. */
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    arrive_damaged(false);
+    EXPECT_EQ(rig_app.requests, 1);
+}
+
+NET_TEST(a_device_without_checksums_is_served_in_software)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(16);
+    device.transmit_checksum = false;
+    device.receive_checksum = false;
+    rig_start(&config, &device);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\nb20000\nb1\n");
+    for (int i = 0; i < 50; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 20004);
+    arrive_damaged(true);
+    EXPECT_EQ(rig_app.requests, 3);
+    peer_send(&peer, "c\n");
+    peer_take(&peer);
+    EXPECT(peer.fin);
+}
+
+/* ---- frames that are refused ---- */
+
+static void arrive_cut(size_t len)
+{
+    /* Memory of exactly that length: reading past its end is found. */
+    uint8_t *const cut = __builtin_malloc(len == 0 ? 1 : len);
+    memcpy(cut, frame, len);
+    EXPECT(fake_netdev_arrive(cut, len, true));
+    __builtin_free(cut);
+    rig_poll();
+}
+
+NET_TEST(frames_cut_anywhere_are_refused_and_counted)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    struct rig_segment s = {
+        .address = peer.address,
+        .port = peer.port,
+        .server_port = RIG_PORT,
+        .number = peer.next,
+        .ack = peer.expected,
+        .window = peer.window,
+        .flags = PSH | ACK,
+        .options_len = 12,
+        .options = {1, 1, 8, 10},
+        .len = 2,
+    };
+    memcpy(s.data, "e\n", 2);
+    const size_t len = rig_frame(&s, frame);
+    for (size_t cut = 1; cut < len; cut++) {
+        const uint64_t before = rig_counters().dropped_frames;
+        arrive_cut(cut);
+        EXPECT_EQ(rig_counters().dropped_frames, before + 1);
+    }
+    EXPECT_EQ(rig_app.requests, 0);
+    arrive_cut(len);
+    EXPECT_EQ(rig_app.requests, 1);
+    memcpy(frame, arp_request, 42);
+    for (size_t cut = 1; cut < 42; cut++) {
+        const uint64_t before = rig_counters().dropped_frames;
+        arrive_cut(cut);
+        EXPECT_EQ(rig_counters().dropped_frames, before + 1);
+    }
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+NET_TEST(padding_is_not_data)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    struct rig_segment s = {
+        .address = peer.address,
+        .port = peer.port,
+        .server_port = RIG_PORT,
+        .number = peer.next,
+        .ack = peer.expected,
+        .window = peer.window,
+        .flags = PSH | ACK,
+        .len = 2,
+    };
+    memcpy(s.data, "e\n", 2);
+    const size_t len = rig_frame(&s, frame);
+    memset(frame + len, 'x', 10);
+    EXPECT(fake_netdev_arrive(frame, len + 10, true));
+    peer.next += 2;
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(packets_from_ourselves_are_refused)
+{
+    rig_start_default(16);
+    struct rig_segment s = {
+        .address = RIG_SERVER_ADDRESS,
+        .port = RIG_PORT,
+        .server_port = RIG_PORT,
+        .window = 1000,
+        .flags = SYN,
+    };
+    EXPECT(rig_arrive(&s));
+    s.address = 0x7f000001;
+    EXPECT(rig_arrive(&s));
+    EXPECT_EQ(rig_other(frame), 0);
+    EXPECT_EQ(rig_counters().dropped_frames, 2);
+}
+
+NET_TEST(a_closed_port_is_answered_with_a_reset)
+{
+    rig_start_default(16);
+    struct rig_segment s = {
+        .address = RIG_PEER_ADDRESS,
+        .port = 7000,
+        .server_port = 9,
+        .number = 77,
+        .window = 1000,
+        .flags = SYN,
+    };
+    EXPECT(rig_arrive(&s));
+    peer_init(&peer, 7000);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, RST | ACK);
+    EXPECT_EQ(segment.ack, 78);
+}
+
+/* Every frame of a conversation with every bit of its headers turned, and random ones. */
+NET_TEST(damaged_frames_do_no_harm)
+{
+    rig_start_default(64);
+    uint32_t random = 1;
+    for (unsigned round = 0; round < 60; round++) {
+        /* No two of these ports differ in one bit only. */
+        peer_init(&peer, (uint16_t)(5000 + 3 * round));
+        peer_connect(&peer);
+        struct rig_segment s = {
+            .address = peer.address,
+            .port = peer.port,
+            .server_port = RIG_PORT,
+            .number = peer.next,
+            .ack = peer.expected,
+            .window = peer.window,
+            .flags = PSH | ACK,
+            .options_len = 8,
+            .options = {2, 4, 5, 0xb4, 1, 3, 3, 7},
+            .len = 2,
+        };
+        memcpy(s.data, "e\n", 2);
+        if (round % 3 == 0)
+            s.flags = SYN;
+        for (unsigned bit = 0; bit < 62 * 8; bit++) {
+            const size_t len = rig_frame(&s, frame);
+            frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            /* Half of them with an IP header that sums up. */
+            if (bit % 2 == 0) {
+                frame[24] = frame[25] = 0;
+                const uint16_t sum = (uint16_t)~rig_sum(frame + 14, 20, 0);
+                frame[24] = (uint8_t)(sum >> 8);
+                frame[25] = (uint8_t)sum;
+            }
+            random = random * 1664525 + 1013904223;
+            EXPECT(fake_netdev_arrive(frame, len, (random >> 16) % 2 == 0));
+            if ((random >> 20) % 4 == 0)
+                rig_poll();
+        }
+        rig_wait_ms(50);
+        rig_discard();
+    }
+    peer_init(&peer, 60000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    /* What was kept out of order is given up in time. */
+    rig_wait_ms(30000);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+/* ---- the link ---- */
+
+NET_TEST(a_link_that_goes_down_and_up_loses_no_connection)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    EXPECT(server_is_reachable());
+    fake_netdev_set_link(false);
+    rig_wait_ms(100);
+    EXPECT(!server_is_reachable());
+    rig_wait_ms(5000);
+    fake_netdev_set_link(true);
+    rig_wait_ms(100);
+    EXPECT(server_is_reachable());
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+/* ---- DHCP ---- */
+
+#define LEASED 0x0a000005u
+
+/* An OFFER (2) or ACK (5) to the client's last message. */
+static void dhcp_answer(const uint8_t *message, uint8_t type)
+{
+    static uint8_t out[400];
+    static const uint8_t options[] = {99, 130, 83, 99, 53,  1,   0, 54, 4,   10, 0,
+                                      0,  254, 1,  4,  255, 255, 0, 0,  51,  4,  0,
+                                      0,  0,   60, 3,  4,   10,  0, 0,  254, 255};
+    memset(out, 0, sizeof out);
+    memset(out, 0xff, 6);
+    memcpy(out + 6, "\x02\0\0\0\0\x01", 6);
+    out[12] = 8;
+    out[14] = 0x45;
+    const size_t udp_len = 8 + 236 + sizeof options;
+    out[16] = (uint8_t)((20 + udp_len) >> 8);
+    out[17] = (uint8_t)(20 + udp_len);
+    out[22] = 64;
+    out[23] = 17;
+    memcpy(out + 26, "\x0a\x00\x00\xfe\xff\xff\xff\xff", 8);
+    const uint16_t sum = (uint16_t)~rig_sum(out + 14, 20, 0);
+    out[24] = (uint8_t)(sum >> 8);
+    out[25] = (uint8_t)sum;
+    out[35] = 67;
+    out[37] = 68;
+    out[38] = (uint8_t)(udp_len >> 8);
+    out[39] = (uint8_t)udp_len;
+    uint8_t *const bootp = out + 42;
+    memcpy(bootp, message + 42, 44);
+    bootp[0] = 2;
+    memcpy(bootp + 16, "\x0a\x00\x00\x05", 4);
+    memcpy(bootp + 236, options, sizeof options);
+    bootp[236 + 6] = type;
+    EXPECT(fake_netdev_arrive(out, 34 + udp_len, false));
+}
+
+/* Waits for a DHCP message of the client; its type. */
+static unsigned dhcp_message(void)
+{
+    for (int i = 0; i < 2000; i++) {
+        rig_wait_ms(5);
+        const size_t len = rig_other(frame);
+        if (len > 300 && frame[23] == 17 && frame[37] == 67)
+            return frame[42 + 242];
+    }
+    return 0;
+}
+
+NET_TEST(dhcp_gets_an_address_and_gives_it_up_when_the_lease_ends)
+{
+    struct server_config config = rig_config(16);
+    config.address = 0;
+    config.idle_ms = 1000000;
+    rig_start(&config, &fake_netdev_default);
+    fake_clock_advance_ms(5);
+    EXPECT(!server_is_reachable());
+    EXPECT_EQ(dhcp_message(), 1);
+    dhcp_answer(frame, 2);
+    EXPECT_EQ(dhcp_message(), 3);
+    dhcp_answer(frame, 5);
+    rig_wait_ms(100);
+    EXPECT(server_is_reachable());
+    EXPECT_EQ(server_address(), __builtin_bswap32(LEASED));
+    EXPECT(strstr(fake_log_last(), "10.0.0.5/16 is up, MTU 1500") != NULL);
+    while (rig_other(frame) > 0)
+        continue;
+    rig_server_address = LEASED;
+    rig_introduce_peer();
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    rig_discard();
+    /* The lease of 60 s is not renewed: connections and address go. */
+    for (int i = 0; i < 200; i++) {
+        rig_wait_ms(1000);
+        while (rig_other(frame) > 0)
+            continue;
+    }
+    EXPECT(!server_is_reachable());
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT(strstr(fake_log_last(), "gone") != NULL);
+}

@@ -1,0 +1,167 @@
+/* Memory and descriptors: who waits when they are short, and who gives way. */
+#include "tests/net/rig.h"
+
+static struct peer peer;
+
+/* ---- memory ---- */
+
+NET_TEST(requests_beyond_the_send_buffer_wait_and_are_not_lost)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer.holds_acks = true;
+    peer_send(&peer, "b24576\nb24576\n");
+    rig_poll();
+    for (int i = 0; i < 40; i++)
+        peer_send(&peer, "e\n");
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 2);
+    /* What waits to be read does not wait in the ring. */
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+    peer.holds_acks = false;
+    for (int i = 0; i < 100; i++) {
+        peer_send_ack(&peer);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(rig_app.requests, 42);
+    EXPECT_EQ(peer.received, 49152 + 120);
+    EXPECT(memcmp(peer.bytes + 49152, "ok\nok\n", 6) == 0);
+    peer_send_reset(&peer);
+    rig_poll();
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(readers_that_never_read_do_not_keep_others_from_their_answers)
+{
+    rig_start_default(200);
+    const struct rig_levels before = rig_levels();
+    static struct peer greedy[150];
+    for (unsigned i = 0; i < 150; i++) {
+        peer_init(&greedy[i], (uint16_t)(6000 + i));
+        peer_connect(&greedy[i]);
+        for (int n = 0; n < 4; n++)
+            peer_send(&greedy[i], "b24576\n");
+        rig_poll();
+        for (int n = 0; n < 20; n++)
+            peer_send(&greedy[i], "e\ne\ne\ne\n");
+        rig_poll();
+    }
+    /* The pool is used up; whoever has not read for a quarter of a second gives way. */
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (unsigned i = 0; i < 20; i++) {
+        peer_send(&peer, i % 2 == 0 ? "b24576\n" : "e\n");
+        const size_t wanted = i % 2 == 0 ? 24576 : 3;
+        for (int n = 0; n < 1000 && peer.received < wanted; n++) {
+            rig_wait_ms(5);
+            peer_take(&peer);
+        }
+        EXPECT_EQ(peer.received, wanted);
+        peer.received = 0;
+    }
+    EXPECT(rig_counters().connections_gave_way > 0);
+    for (unsigned i = 0; i < 150; i++) {
+        peer_send_reset(&greedy[i]);
+        rig_poll();
+    }
+    peer_send_reset(&peer);
+    rig_wait_ms(30000);
+    EXPECT_EQ(rig_app.opened, rig_app.closed);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+NET_TEST(data_out_of_order_does_not_empty_the_ring)
+{
+    rig_start_default(1000);
+    static struct peer senders[300];
+    for (unsigned i = 0; i < 300; i++) {
+        peer_init(&senders[i], (uint16_t)(6000 + i));
+        peer_connect(&senders[i]);
+    }
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < 300; i++) {
+            peer_segment(&senders[i], ACK, senders[i].next + 2 + 2 * round, senders[i].expected,
+                         "e\n", 2);
+            if (i % 50 == 49)
+                rig_poll();
+        }
+    }
+    EXPECT(fake_netdev_receive_free() > 100);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+/* ---- descriptors ---- */
+
+NET_TEST(nothing_is_received_while_the_transmit_ring_is_full)
+{
+    rig_start_default(500);
+    static struct peer many[300];
+    for (unsigned i = 0; i < 300; i++) {
+        peer_init(&many[i], (uint16_t)(6000 + i));
+        peer_connect(&many[i]);
+    }
+    fake_netdev_stall(true);
+    unsigned sent = 0;
+    while (sent < 300 && fake_netdev_receive_free() > 0) {
+        peer_send(&many[sent], "e\n");
+        sent++;
+        (void)server_poll();
+    }
+    EXPECT(rig_app.requests < sent);
+    EXPECT(fake_netdev_transmit_held() <= 256);
+    fake_netdev_stall(false);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, sent);
+    for (unsigned i = 0; i < sent; i++)
+        peer_expect(&many[i], "ok\n");
+    /* All went out at once when it could: nothing had to be sent again. */
+    EXPECT_EQ(rig_counters().retransmissions, 0);
+}
+
+NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(64);
+    device.transmit_ring = 8;
+    rig_start(&config, &device);
+    static struct peer many[32];
+    for (unsigned i = 0; i < 32; i++) {
+        peer_init(&many[i], (uint16_t)(6000 + i));
+        peer_connect(&many[i]);
+    }
+    for (unsigned i = 0; i < 32; i++)
+        peer_send(&many[i], "e\n");
+    (void)server_poll();
+    EXPECT_EQ(rig_app.requests, 32);
+    for (unsigned i = 0; i < 32; i++)
+        peer_expect(&many[i], "ok\n");
+    EXPECT_EQ(rig_counters().retransmissions, 0);
+}
+
+NET_TEST(large_answers_to_many_lose_nothing_in_a_small_ring)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(64);
+    device.transmit_ring = 32;
+    rig_start(&config, &device);
+    static struct peer many[32];
+    for (unsigned i = 0; i < 32; i++) {
+        peer_init(&many[i], (uint16_t)(6000 + i));
+        peer_connect(&many[i]);
+    }
+    for (unsigned i = 0; i < 32; i++)
+        peer_send(&many[i], "b20000\n");
+    for (unsigned round = 0; round < 40; round++)
+        for (unsigned i = 0; i < 32; i++)
+            peer_take(&many[i]);
+    for (unsigned i = 0; i < 32; i++)
+        EXPECT_EQ(many[i].received, 20000);
+    EXPECT_EQ(rig_counters().retransmissions, 0);
+}

@@ -1,0 +1,415 @@
+/* TCP's rules, and the flaws of lwIP 2.2.1 that are closed from outside. */
+#include "tests/net/rig.h"
+
+static struct peer peer, other;
+static struct rig_segment segment;
+
+static void start(void)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+}
+
+/* ---- loss and windows ---- */
+
+NET_TEST(a_lost_answer_is_sent_again_after_about_a_second)
+{
+    start();
+    peer_send(&peer, "e\n");
+    EXPECT(peer_next(&peer, &segment));
+    rig_wait_ms(950);
+    EXPECT(!peer_next(&peer, &segment));
+    rig_wait_ms(350);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.number, peer.expected);
+    EXPECT_EQ(segment.len, 3);
+    EXPECT_EQ(rig_counters().retransmissions, 1);
+    /* The next comes after twice the time. */
+    rig_wait_ms(1900);
+    EXPECT(!peer_next(&peer, &segment));
+    rig_wait_ms(1000);
+    EXPECT(peer_next(&peer, &segment));
+    peer.expected += 3;
+    peer_send_ack(&peer);
+    rig_wait_ms(5000);
+    EXPECT(!peer_next(&peer, &segment));
+    EXPECT_EQ(rig_counters().retransmissions, 2);
+}
+
+NET_TEST(a_lost_syn_ack_is_sent_again_after_about_a_second)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    rig_wait_ms(1300);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, SYN | ACK);
+    EXPECT(!peer_next(&peer, &segment));
+}
+
+NET_TEST(three_duplicate_acks_bring_the_lost_segment_at_once)
+{
+    start();
+    peer_send(&peer, "b4000\n");
+    EXPECT(peer_next(&peer, &segment));
+    const uint32_t lost = segment.number;
+    while (peer_next(&peer, &segment))
+        continue;
+    for (int i = 0; i < 3; i++)
+        peer_segment(&peer, ACK, peer.next, lost, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.number, lost);
+}
+
+NET_TEST(a_closed_window_is_probed_and_opening_it_goes_on)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer.window = 0;
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    EXPECT(!peer_next(&peer, &segment) || segment.len == 0);
+    rig_wait_ms(1500);
+    do
+        EXPECT(peer_next(&peer, &segment));
+    while (segment.len == 0);
+    EXPECT_EQ(segment.len, 1);
+    peer.window = 1000;
+    peer_send_ack(&peer);
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(a_segment_of_many_small_answers_is_sent)
+{
+    start();
+    peer.holds_acks = true;
+    peer_send(&peer, "b20000\n");
+    rig_poll();
+    /* Each in a batch of its own, behind what the congestion window holds back. */
+    for (int i = 0; i < 20; i++) {
+        peer_send(&peer, "e\n");
+        rig_poll();
+    }
+    peer.holds_acks = false;
+    for (int i = 0; i < 50; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 20060);
+    EXPECT(memcmp(peer.bytes + 20000, "ok\nok\nok\n", 9) == 0);
+}
+
+NET_TEST(segments_out_of_order_are_put_in_order)
+{
+    start();
+    const uint32_t first = peer.next;
+    peer_segment(&peer, ACK, first + 2, peer.expected, "0", 1);
+    peer_segment(&peer, ACK, first + 4, peer.expected, "\ne\n", 3);
+    peer_segment(&peer, ACK, first + 3, peer.expected, "0", 1);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 0);
+    peer_segment(&peer, ACK, first, peer.expected, "b1", 2);
+    peer.next = first + 7;
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 2);
+    peer_take(&peer);
+    EXPECT_EQ(peer.received, 103);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+NET_TEST(repeated_and_overlapping_segments_are_taken_once)
+{
+    start();
+    const uint32_t first = peer.next;
+    peer_segment(&peer, ACK, first, peer.expected, "e\n", 2);
+    peer_segment(&peer, ACK, first, peer.expected, "e\n", 2);
+    peer_segment(&peer, ACK, first, peer.expected, "e\ne\n", 4);
+    peer_segment(&peer, ACK, first + 3, peer.expected, "\ne\n", 3);
+    peer.next = first + 6;
+    peer_expect(&peer, "ok\nok\nok\n");
+    EXPECT_EQ(rig_app.requests, 3);
+}
+
+/* ---- what lwIP would do wrong ---- */
+
+NET_TEST(data_with_an_ack_of_what_was_never_sent_is_refused)
+{
+    start();
+    peer_segment(&peer, PSH | ACK, peer.next, peer.expected + 1, "e\n", 2);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+    /* Nor one of what is far behind. */
+    peer_segment(&peer, PSH | ACK, peer.next, peer.expected - 70000, "e\n", 2);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 0);
+    /* Nor data without any. */
+    peer_segment(&peer, PSH | SYN, peer.next, peer.expected, "e\n", 2);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 0);
+    EXPECT_EQ(rig_counters().connections_open, 1);
+    peer_send(&peer, "e\n");
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 1);
+}
+
+NET_TEST(a_blind_reset_or_syn_in_the_window_is_challenged)
+{
+    start();
+    peer_segment(&peer, RST, peer.next + 10, 0, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    peer_segment(&peer, SYN, peer.next + 10, 0, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(rig_counters().connections_open, 1);
+    EXPECT_EQ(rig_app.closed, 0);
+}
+
+NET_TEST(a_tiny_mss_does_not_starve_the_answer)
+{
+    rig_start_default(16);
+    for (uint16_t mss = 1; mss < 200; mss = (uint16_t)(mss * 4)) {
+        peer_init(&peer, (uint16_t)(5000 + mss));
+        peer.mss = mss;
+        peer_connect(&peer);
+        peer_send(&peer, "b24576\n");
+        for (int i = 0; i < 100; i++)
+            peer_take(&peer);
+        EXPECT_EQ(peer.received, 24576);
+        EXPECT(peer.segments < 100);
+    }
+}
+
+NET_TEST(an_mss_in_a_later_segment_changes_nothing)
+{
+    start();
+    peer.holds_acks = true;
+    peer_send(&peer, "b20000\n");
+    rig_poll();
+    static const uint8_t option[4] = {2, 4, 0, 1};
+    struct rig_segment s = {
+        .address = peer.address,
+        .port = peer.port,
+        .server_port = RIG_PORT,
+        .number = peer.next,
+        .ack = peer.expected,
+        .window = peer.window,
+        .flags = PSH | ACK,
+        .options_len = 4,
+        .len = 3,
+    };
+    memcpy(s.options, option, 4);
+    memcpy(s.data, "b9\n", 3);
+    EXPECT(rig_arrive(&s));
+    peer.next += 3;
+    peer.holds_acks = false;
+    for (int i = 0; i < 100; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 20009);
+}
+
+NET_TEST(a_small_window_does_not_shrink_segments_for_ever)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer.window = 2;
+    peer_connect(&peer);
+    peer_send(&peer, "b20000\n");
+    rig_poll();
+    peer.window = 65535;
+    peer_send_ack(&peer);
+    for (int i = 0; i < 100; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 20000);
+    EXPECT(peer.segments < 60);
+}
+
+/* lwIP's timer asserts about a persist timer that this leaves running. */
+NET_TEST(a_window_probe_that_was_all_there_was_halts_nothing)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer.window = 0;
+    peer_connect(&peer);
+    peer_send(&peer, "b1\n");
+    rig_wait_ms(1500);
+    while (peer_next(&peer, &segment) && segment.len == 0)
+        continue;
+    EXPECT_EQ(segment.len, 1);
+    peer.expected++;
+    peer_send_ack(&peer);
+    /* A delayed ACK has the timer look at the connection. */
+    peer_send(&peer, "b");
+    rig_wait_ms(3000);
+    peer.window = 1000;
+    peer_send(&peer, "3\n");
+    peer_take(&peer);
+    EXPECT_EQ(peer.received, 3);
+}
+
+/* lwIP asserts that what was kept out of order fits the window when the gap closes. */
+NET_TEST(segments_ahead_of_and_beyond_the_window_halt_nothing)
+{
+    static char lines[22 * 1460];
+    start();
+    memset(lines, 'e', sizeof lines);
+    for (size_t i = 1; i < sizeof lines; i += 2)
+        lines[i] = '\n';
+    /* All in one batch, so that the window does not open: fill it but for 100 bytes. */
+    const uint32_t first = peer.next;
+    const uint32_t filled = sizeof lines - 100;
+    peer_segment(&peer, ACK, first, peer.expected, lines, filled);
+    peer_segment(&peer, ACK, first + filled + 10, peer.expected, lines, 1000);
+    peer_segment(&peer, ACK, first + filled, peer.expected, lines, 10);
+    rig_poll();
+    /* And a FIN that is covered by a segment that ends where the window does. */
+    peer_init(&other, 5001);
+    peer_connect(&other);
+    const uint32_t start_of_other = other.next;
+    peer_segment(&other, FIN | ACK, start_of_other + 100, other.expected, lines, 10);
+    peer_segment(&other, ACK, start_of_other, other.expected, lines, 22 * 1460);
+    rig_poll();
+    EXPECT(rig_app.requests > 10000);
+}
+
+NET_TEST(sequence_numbers_cannot_be_told_from_one_another)
+{
+    uint32_t numbers[64];
+    rig_start_default(256);
+    for (uint16_t i = 0; i < 64; i++) {
+        peer_init(&peer, (uint16_t)(5000 + i));
+        peer_send_syn(&peer);
+        EXPECT(peer_next(&peer, &segment));
+        numbers[i] = segment.number;
+    }
+    /* Differences of neighbours are spread over the space, and none comes twice. */
+    unsigned high = 0;
+    for (unsigned i = 1; i < 64; i++) {
+        high += (numbers[i] - numbers[i - 1]) >> 31;
+        for (unsigned j = 1; j < i; j++)
+            EXPECT(numbers[i] - numbers[i - 1] != numbers[j] - numbers[j - 1]);
+    }
+    EXPECT(high > 10 && high < 53);
+}
+
+NET_TEST(the_same_connection_gets_growing_numbers)
+{
+    rig_start_default(256);
+    uint32_t last = 0;
+    for (int i = 0; i < 10; i++) {
+        peer_init(&peer, 5000);
+        peer_send_syn(&peer);
+        EXPECT(peer_next(&peer, &segment));
+        EXPECT(i == 0 || (int32_t)(segment.number - last) > 0);
+        EXPECT(i == 0 || segment.number - last < 10000);
+        last = segment.number;
+        peer.next++;
+        peer_send_reset(&peer);
+        fake_clock_advance_ms(10);
+        rig_poll();
+    }
+}
+
+NET_TEST(identifications_of_packets_are_not_a_counter)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    start();
+    unsigned ascending = 0;
+    uint16_t last = 0;
+    for (int i = 0; i < 40; i++) {
+        peer_send_bytes(&peer, "e\n", 2);
+        rig_poll();
+        EXPECT(fake_netdev_take(frame) > 54);
+        const uint16_t id = (uint16_t)(frame[18] << 8 | frame[19]);
+        ascending += (uint16_t)(id - last) < 1000;
+        last = id;
+        peer.expected += 3;
+    }
+    EXPECT(ascending < 10);
+}
+
+/* ---- TIME-WAIT ---- */
+
+/* The server closes first, and so has TIME-WAIT. */
+static void close_from_server(struct peer *p)
+{
+    peer_send(p, "c\n");
+    peer_take(p);
+    EXPECT(p->fin);
+    peer_send_fin(p);
+    peer_take(p);
+}
+
+NET_TEST(time_wait_answers_a_repeated_fin)
+{
+    start();
+    close_from_server(&peer);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer.next--;
+    peer_send_fin(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+}
+
+NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
+{
+    start();
+    close_from_server(&peer);
+    const uint32_t used = peer.expected;
+    peer.next += 5;
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    EXPECT((int32_t)(peer.expected - used) > 0);
+    peer_send_ack(&peer);
+    peer_send(&peer, "e\n");
+    peer.fin = false;
+    peer_expect(&peer, "ok\n");
+    EXPECT_EQ(rig_app.opened, 2);
+}
+
+NET_TEST(an_old_syn_does_not_reopen_a_connection_in_time_wait)
+{
+    start();
+    close_from_server(&peer);
+    peer_segment(&peer, SYN, peer.next - 100, 0, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(rig_app.opened, 1);
+}
+
+NET_TEST(time_wait_is_over_after_ten_seconds)
+{
+    start();
+    const struct rig_levels with_connection = rig_levels();
+    close_from_server(&peer);
+    rig_wait_ms(9000);
+    peer_send_ack(&peer);
+    EXPECT(!peer_next(&peer, &segment));
+    rig_wait_ms(1100);
+    peer_send_ack(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT((segment.flags & RST) != 0);
+    (void)with_connection;
+}
+
+NET_TEST(time_wait_does_not_limit_churn)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    for (unsigned round = 0; round < 20000; round++) {
+        peer_init(&peer, (uint16_t)(1024 + round % 60000));
+        peer.next += round * 7919;
+        peer_connect(&peer);
+        close_from_server(&peer);
+        EXPECT_EQ(rig_app.closed, round + 1);
+    }
+    EXPECT_EQ(rig_counters().connections_accepted, 20000);
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    rig_wait_ms(10100);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
