@@ -1,0 +1,227 @@
+"""The routes: who answers what, with which headers (API.md, first table, /event and /stats)."""
+
+import json
+import re
+
+from harness import expect, expect_error
+from wire import Client, event, get, request, stats_text
+
+JSON = "application/json"
+ROUTES = {
+    "/stats": (JSON, r'\{"totalRequests":\d+,"uniqueUsers":\d+,'
+                     r'"sum":[-0-9.e+]+,"avg":[-0-9.e+]+\}'),
+    "/health": (JSON, r'\{"status":"healthy"\}'),
+    "/metrics": ("text/plain; version=0.0.4; charset=utf-8", r"(?s)# .*\n"),
+    "/": ("text/html; charset=utf-8", r"(?s)<!doctype html>.*"),
+}
+OTHER_METHODS = ["PUT", "DELETE", "PATCH", "TRACE", "BREW", "get"]
+
+
+def allowed(answer):
+    return {word.strip() for word in (answer.field("allow") or "").split(",")}
+
+
+def check_get(suite, path):
+    content_type, pattern = ROUTES[path]
+    with Client(suite.shared()) as client:
+        answer = client.ask(get(path))
+        expect(answer.status, 200, "status")
+        expect(answer.field("content-type"), content_type, "Content-Type")
+        expect(answer.field("connection"), None, "Connection")
+        if not re.fullmatch(pattern, answer.body.decode(), re.IGNORECASE):
+            raise AssertionError(f"body {answer.body[:300]!r}")
+        client.expect_open()
+
+
+def check_head(suite, path):
+    """HEAD is GET without the content; /metrics may have counted on in between."""
+    with Client(suite.shared()) as client:
+        plain = client.ask(get(path))
+        head = client.ask(request("HEAD", path), "HEAD")
+        expect(head.status, 200, "status")
+        expect(head.field("content-type"), plain.field("content-type"), "Content-Type")
+        length = int(head.field("content-length"))
+        if path != "/metrics":
+            expect(length, len(plain.body), "Content-Length")
+        elif abs(length - len(plain.body)) > 200:
+            raise AssertionError(f"Content-Length {length}, of GET {len(plain.body)}")
+        client.expect_open()
+
+
+def check_method(suite, path, method, status, methods):
+    with Client(suite.shared()) as client:
+        answer = client.ask(request(method, path, b"{}" if method == "PUT" else None), method)
+        expect(answer.status, status, "status")
+        expect(allowed(answer), methods, "Allow")
+        if status == 204:
+            expect(answer.field("content-type"), None, "Content-Type")
+        elif method != "HEAD":
+            expect_error(answer, status)
+        client.expect_open()
+
+
+def check_unknown(suite, method, path):
+    """404, once its body has been read like any other."""
+    with Client(suite.shared()) as client:
+        body = b"GET /stats HTTP/1.1\r\n\r\n" if method == "POST" else None
+        expect_error(client.ask(request(method, path, body), method), 404, closes=False)
+        client.expect_open()
+
+
+def check_target(suite, target, status, host="tally"):
+    with Client(suite.shared()) as client:
+        expect(client.ask(request("GET", target, host=host)).status, status, "status")
+        client.expect_open()
+
+
+def check_event(suite):
+    machine = suite.shared()
+    with Client(suite.shared()) as client:
+        answer = client.ask(event(b'{"userId": "user_42", "value": 42.5}'))
+        machine.model.add("user_42", 42.5)
+        expect(answer.status, 200, "status")
+        expect(answer.body, b"", "body")
+        expect(answer.field("content-length"), "0", "Content-Length")
+        expect(answer.field("content-type"), None, "Content-Type")
+        client.expect_open()
+    suite.expect_stats()
+
+
+def check_no_content_type(suite):
+    machine = suite.shared()
+    with Client(suite.shared()) as client:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
+            answer = client.ask(event(b'{"userId":"t","value":1}', "Content-Type: " + kind))
+            expect(answer.status, 200, kind)
+            machine.model.add("t", 1)
+    suite.expect_stats()
+
+
+def check_linearizable(suite):
+    """/stats on one connection counts what another has been told is counted."""
+    machine = suite.shared()
+    with Client(machine) as poster, Client(machine) as asker:
+        for i in range(100):
+            expect(poster.ask(event(b'{"userId":"lin","value":%d}' % i)).status, 200)
+            machine.model.add("lin", i)
+            expect(asker.ask(get("/stats")).body.decode(), machine.model.text(), f"after {i}")
+
+
+def check_fresh(suite):
+    zero = '{"totalRequests":0,"uniqueUsers":0,"sum":0.0,"avg":0.0}'
+    expect(stats_text(suite.shared()), zero)
+
+
+METRIC_LINE = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-z_]+="[^"\\\n]*"(?:,[a-z_]+="[^"\\\n]*")*\})? (\S+)\Z')
+METRICS = ["http_requests_total", "http_request_duration_seconds_bucket",
+           "http_request_duration_seconds_sum", "http_request_duration_seconds_count",
+           "http_requests_in_flight", "events_processed_total", "events_failed_total",
+           "unique_users_total", "event_values_sum_total"]
+
+
+def read_metrics(machine):
+    """{name{labels}: value} of a text that is well formed: each family has its TYPE before it."""
+    with Client(machine) as client:
+        text = client.ask(get("/metrics")).body.decode()
+    values, types = {}, set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            name = line.split()[2]
+            if name in types:
+                raise AssertionError(f"TYPE {name} twice")
+            types.add(name)
+        elif not line.startswith("# HELP "):
+            match = METRIC_LINE.match(line)
+            if not match:
+                raise AssertionError(f"not a sample: {line!r}")
+            name = match[1]
+            if name not in types and re.sub("_(bucket|sum|count)$", "", name) not in types:
+                raise AssertionError(f"no TYPE before {line!r}")
+            if name + (match[2] or "") in values:
+                raise AssertionError(f"twice: {line!r}")
+            values[name + (match[2] or "")] = float(match[3])
+    return values
+
+
+def check_metrics(suite):
+    machine = suite.shared()
+    before = read_metrics(machine)
+    names = {key.split("{")[0] for key in before}
+    missing = [name for name in METRICS if name not in names]
+    expect(missing, [], "missing")
+    if not any(name.startswith("tally_") for name in names):
+        raise AssertionError("none that begins with tally_")
+    model = machine.model
+    expect(before["events_processed_total"], model.total, "events_processed_total")
+    expect(before["unique_users_total"], len(model.users), "unique_users_total")
+    expect(before["event_values_sum_total"], float(model.sum), "event_values_sum_total")
+
+
+def check_metrics_count(suite):
+    machine = suite.shared()
+    accepted = 'http_requests_total{method="POST",endpoint="/event",status="200"}'
+    refused = 'http_requests_total{method="POST",endpoint="/event",status="400"}'
+    before = read_metrics(machine)
+    with Client(suite.shared()) as client:
+        for _ in range(5):
+            expect(client.ask(event()).status, 200)
+            machine.model.add("u", 1)
+        for _ in range(3):
+            expect(client.ask(event(b"{")).status, 400)
+    after = read_metrics(machine)
+    failed = sum(after[k] - before.get(k, 0) for k in after if k.startswith("events_failed_total"))
+    expect(after[accepted] - before.get(accepted, 0), 5, accepted)
+    expect(after[refused] - before.get(refused, 0), 3, refused)
+    expect(failed, 3, "events_failed_total")
+    buckets = [v for k, v in after.items() if k.startswith("http_request_duration_seconds_bucket")]
+    expect(buckets, sorted(buckets), "buckets")
+    expect(buckets[-1], after["http_request_duration_seconds_count"], "the last bucket")
+    grown = (after["http_request_duration_seconds_count"]
+             - before["http_request_duration_seconds_count"])
+    if grown < 8:
+        raise AssertionError(f"{grown} durations observed for 8 requests")
+
+
+def check_errors_do_not_echo(suite):
+    """Whatever the client sends, an error's text is JSON."""
+    with Client(suite.shared()) as client:
+        for body in (b'{"userId":"a\\u0000<script>","value":"\\""}', b'{"a":\x80"}', b'"\\x"}{'):
+            answer = client.ask(event(body))
+            expect_error(answer, 400, closes=False)
+            json.loads(answer.body)
+
+
+def run(suite):
+    if suite.shared().model.total == 0:
+        suite.each([("stats of a fresh machine", suite)], check_fresh)
+    suite.each([("POST /event", suite)], check_event)
+    suite.each([("Content-Type does not matter", suite)], check_no_content_type)
+    suite.each([(f"GET {path}", suite, path) for path in ROUTES], check_get)
+    suite.each([(f"HEAD {path}", suite, path) for path in ROUTES], check_head)
+    reading, posting = {"GET", "HEAD", "OPTIONS"}, {"POST", "OPTIONS"}
+    wrong = [(f"{method} {path}", suite, path, method, 405, reading)
+             for path in ROUTES for method in ["POST", *OTHER_METHODS]]
+    wrong += [(f"{method} /event", suite, "/event", method, 405, posting)
+              for method in ["GET", "HEAD", *OTHER_METHODS]]
+    suite.each(wrong, check_method)
+    suite.each([(f"OPTIONS {path}", suite, path, "OPTIONS", 204, reading) for path in ROUTES],
+               check_method)
+    suite.each([("OPTIONS /event", suite, "/event", "OPTIONS", 204, posting)], check_method)
+    suite.each([(f"{method} {path}", suite, method, path)
+                for method in ("GET", "POST", "DELETE")
+                for path in ("/nothing", "/stats/", "/EVENT", "/event2", "/even", "/x" * 500)],
+               check_unknown)
+    suite.each([("query", suite, "/stats?a=b&c", 200), ("empty query", suite, "/health?", 200),
+                ("query on /", suite, "/?x", 200),
+                ("absolute form", suite, "http://tally/stats", 200),
+                ("absolute form without path", suite, "http://tally", 200),
+                ("absolute form, other path", suite, "http://tally/nothing", 404),
+                ("absolute form with query", suite, "http://tally/health?x", 200),
+                ("Host with port", suite, "/stats", 200, "tally:8080"),
+                ("Host as address", suite, "/stats", 200, "[::1]:80")], check_target)
+    suite.each([("a 200 is counted before the next /stats", suite)], check_linearizable)
+    suite.each([("errors do not echo", suite)], check_errors_do_not_echo)
+    suite.each([("metrics are well formed and true", suite)], check_metrics)
+    suite.each([("metrics count", suite)], check_metrics_count)
+    suite.each([("stats at the end",)], suite.expect_stats)

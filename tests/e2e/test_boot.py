@@ -1,0 +1,192 @@
+"""The machine: where it boots, what it is told on the command line, and how it ends."""
+
+import time
+
+from harness import expect
+from machine import CTRL_C, EXIT_FAILED, EXIT_GOOD, LISTENING, Machine
+from test_load import run_load
+from wire import EVENT, Client, event, get, request, stats_text
+
+NO_OFFLOAD = ",csum=off,guest_csum=off,host_tso4=off,host_tso6=off,guest_tso4=off,guest_tso6=off"
+NO_MERGE = ",mrg_rxbuf=off"
+OPTIONS = ["ip", "port", "max-users", "max-connections", "idle-timeout", "head-timeout",
+           "body-timeout", "send-timeout", "linger-timeout", "log"]
+
+
+def serve_a_little(suite, machine):
+    """A few requests of every size, then an orderly end."""
+    with Client(machine) as client:
+        for i in range(50):
+            expect(client.ask(event(b'{"userId":"b%d","value":0.5}' % i)).status, 200)
+            machine.model.add(f"b{i}", 0.5)
+        client.send(event() * 200)
+        for _ in range(200):
+            expect(client.response().status, 200)
+            machine.model.add("u", 1)
+        expect(client.ask(event(EVENT.ljust(65536))).status, 200)
+        machine.model.add("u", 1)
+        client.send(get("/metrics") * 20)
+        for _ in range(20):
+            expect(client.response().status, 200)
+    expect(stats_text(machine), machine.model.text())
+    expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def check_boots(suite, **options):
+    with suite.boot(**options) as machine:
+        serve_a_little(suite, machine)
+
+
+def check_load(suite, **options):
+    """Enough traffic that a wrong checksum, a lost buffer or a full ring would show."""
+    with suite.boot(**options) as machine:
+        run_load(suite, machine, "-n", "30000", "-c", "200", "-d", "4")
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def check_small(suite, machine_type):
+    """16 MiB hold 1,000 connections and the challenge's 75,000 users."""
+    with suite.boot(machine=machine_type, memory="16M",
+                    options="max-connections=1024 max-users=75000") as machine:
+        run_load(suite, machine, "-n", "80000", "-c", "1000")
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def check_dhcp(suite, options):
+    with suite.boot(network="user", **options) as machine:
+        expect(machine.wait_for(LISTENING).group(1), "10.0.2.15", "the address leased")
+        serve_a_little(suite, machine)
+
+
+def check_fails(suite, pattern, seconds=10, **options):
+    """It does not come up: it says why, and leaves with the status of a failure."""
+    with Machine(suite.elf, **options) as machine:
+        machine.start()
+        status = machine.wait_for_exit(seconds)
+        machine.wait_for(pattern, 1)
+        expect(status, EXIT_FAILED, f"exit status; console:\n{machine.tail()}")
+        expect(any(LISTENING.search(line) for line in machine.console()), False, "it listened")
+
+
+def check_lists_options(suite):
+    """A word that it does not know: it names the word, and all those that it does know."""
+    with Machine(suite.elf, options="colour=blue") as machine:
+        machine.start()
+        expect(machine.wait_for_exit(), EXIT_FAILED, "exit status")
+        text = "\n".join(machine.console())
+        expect("colour" in text, True, f"the word in {text}")
+        missing = [name for name in OPTIONS if f"{name}=" not in text]
+        expect(missing, [], f"missing from the list: {text}")
+
+
+def check_ctrl_c(suite):
+    """The byte 0x03 on the console: what has begun is finished, then it is switched off."""
+    with suite.boot() as machine:
+        with Client(machine) as idle, Client(machine) as busy:
+            idle.expect_open()
+            busy.send(request("POST", "/event", None, [f"Content-Length: {len(EVENT)}"]))
+            time.sleep(0.1)
+            machine.press(CTRL_C)
+            idle.expect_closed()
+            busy.send(EVENT)
+            expect(busy.response().status, 200, "the request that had begun")
+        expect(machine.wait_for_exit(5), EXIT_GOOD, "exit status")
+        last = [line for line in machine.console() if "totalRequests" in line]
+        expect(len(last), 1, "/stats on the console")
+        expect('"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0' in last[0], True, last[0])
+
+
+def check_ctrl_c_at_boot(suite):
+    """Also while it still waits for a lease that never comes."""
+    with Machine(suite.elf, ip="ip=dhcp") as machine:
+        machine.start()
+        machine.wait_for("DHCP")
+        time.sleep(0.5)
+        machine.press(CTRL_C)
+        expect(machine.wait_for_exit(5), EXIT_GOOD, "exit status")
+
+
+def check_other_bytes(suite):
+    """Other keys do nothing."""
+    with suite.boot() as machine:
+        machine.press(b"hello\r\n\x01\x02\x04\x1b\xff" * 20)
+        with Client(machine) as client:
+            client.expect_open()
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def check_log(suite):
+    """log=error: a good boot says nothing."""
+    with Machine(suite.elf, options="log=error") as machine:
+        machine.start()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                expect(stats_text(machine), machine.model.text())
+                break
+            except OSError:
+                time.sleep(0.05)
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+        after = [line for line in machine.console() if "] info  main" in line]
+        expect(after, [], "lines at level info")
+
+
+def check_port(suite):
+    with suite.boot(options="port=80") as machine:
+        machine.port = 80
+        serve_a_little(suite, machine)
+
+
+def check_boot_line(suite):
+    """The line says when it began to listen, in guest time."""
+    with suite.boot() as machine:
+        line = machine.wait_for("listening on .*, [0-9]+ us after the first instruction")
+        expect(f"http://{machine.address}:8080" in line.string, True, line.string)
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def call(suite, check, options):
+    check(suite, **options)
+
+
+def run(suite):
+    suite.each([
+        *[(f"boots on {name}", suite, check_boots, {"machine": name})
+          for name in ("pc", "q35", "microvm")],
+        *[(f"boots on {name} with 1 GiB", suite, check_boots, {"machine": name, "memory": "1G"})
+          for name in ("pc", "microvm")],
+        *[(f"16 MiB are enough on {name}", suite, check_small, {"machine_type": name})
+          for name in ("pc", "q35", "microvm")],
+        ("load on microvm (MMIO)", suite, check_load, {"machine": "microvm"}),
+        ("without checksum offload", suite, check_load, {"device_options": NO_OFFLOAD}),
+        ("without merged buffers", suite, check_load, {"device_options": NO_OFFLOAD + NO_MERGE}),
+        ("without event index", suite, check_load, {"device_options": ",event_idx=off"}),
+        ("without any of these, on microvm", suite, check_load,
+         {"machine": "microvm", "device_options": NO_OFFLOAD + NO_MERGE + ",event_idx=off"}),
+        ("DHCP", suite, check_dhcp, {"options": {}}),
+        ("DHCP on microvm", suite, check_dhcp, {"options": {"machine": "microvm"}}),
+        ("another port", suite, check_port, {}),
+        ("log=error", suite, check_log, {}),
+        ("the line that says it listens", suite, check_boot_line, {}),
+        ("unknown option", suite, check_lists_options, {}),
+        *[(f"option {words}", suite, check_fails, {"options": words, "pattern": pattern})
+          for words, pattern in (
+              ("port=0", "port"), ("port=65536", "port"), ("port=80x", "port"), ("port=", "port"),
+              ("port", "port"), ("port=80 port=81", "port"), ("max-users=0", "max-users"),
+              ("max-connections=-1", "max-connections"), ("idle-timeout=5", "idle-timeout"),
+              ("idle-timeout=5m", "idle-timeout"), ("log=loud", "log"), ("PORT=80", "PORT"))],
+        *[(f"option {words}", suite, check_fails, {"ip": words, "pattern": "ip"})
+          for words in ("ip=198.18.0.2", "ip=198.18.0.256/24", "ip=198.18.0.2/33", "ip=DHCP",
+                        "ip=198.18.0.2/24,", "ip=198.18.0/24", "ip=")],
+        ("no network device", suite, check_fails, {"network": None, "pattern": "(?i)net"}),
+        ("a device of the old kind only", suite, check_fails,
+         {"device_options": ",disable-modern=on,disable-legacy=off", "pattern": "(?i)virtio|net"}),
+        ("more connections than memory", suite, check_fails,
+         {"memory": "16M", "options": "max-connections=60000", "pattern": "(?i)memory"}),
+        ("more users than memory", suite, check_fails,
+         {"memory": "16M", "options": "max-users=10000000", "pattern": "(?i)memory"}),
+        ("4 MiB", suite, check_fails, {"memory": "4M", "pattern": "(?i)memory"}),
+        ("Ctrl-C", suite, check_ctrl_c, {}),
+        ("Ctrl-C before there is an address", suite, check_ctrl_c_at_boot, {}),
+        ("other keys", suite, check_other_bytes, {}),
+    ], call)

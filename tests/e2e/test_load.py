@@ -1,0 +1,84 @@
+"""The load client against the appliance: many connections, and an exact check at the end."""
+
+import json
+import subprocess
+from fractions import Fraction
+
+from harness import expect
+from model import Model
+from wire import Client, event, stats_text
+
+
+def expected_text(total, go):
+    """What /stats says after requests 0 to total - 1 of the challenge: by another way than C's."""
+    model = Model()
+    model.total = total
+    model.users = range(min(total, 75000))
+    rounds, rest = divmod(total, 1000)
+    model.sum = Fraction(rounds * 499500 + rest * (rest - 1) // 2)
+    if go:
+        model.sum += Fraction(total, 2)
+    return model.text()
+
+
+def run_load(suite, machine, *options):
+    command = [suite.load, "--quiet", "--json", "-", "--timeout-s", "120", *options,
+               f"{machine.address}:{machine.port}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
+    report = json.loads(done.stdout)
+    expect(report["success"], True, "success")
+    return report
+
+
+def check_exact(suite, requests, go, *options):
+    with suite.boot(memory="128M") as machine:
+        report = run_load(suite, machine, "-n", str(requests), *options,
+                          *(["--data", "go"] if go else []))
+        expect(sum(report["errors"].values()), 0, "errors")
+        expect(report["answered_200"], requests, "answered 200")
+        expect(stats_text(machine), expected_text(requests, go), "/stats")
+        expect(machine.stop(), 33, "exit status")
+
+
+def check_ten_thousand(suite):
+    """10,000 connections at once are a matter of configuration."""
+    with suite.boot(memory="256M", options="max-connections=10000") as machine:
+        # One slot is for those who ask for /stats, which may cost an idle connection its own.
+        report = run_load(suite, machine, "-n", "50000", "-c", "9999")
+        expect(sum(report["errors"].values()), 0, "errors")
+        expect(stats_text(machine), expected_text(50000, False), "/stats")
+        expect(machine.stop(), 33, "exit status")
+
+
+def check_wrong_server_is_noticed(suite):
+    """The check can fail: another client's event in between is one too many."""
+    with suite.boot() as machine:
+        command = [suite.load, "--quiet", "-n", "20000", "--rate", "10000",
+                   f"{machine.address}:{machine.port}"]
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                text=True)
+        with Client(machine) as client:
+            for line in load.stdout:
+                if line.startswith("Starting"):
+                    expect(client.ask(event()).status, 200)
+                    break
+        text = load.stdout.read()
+        expect(load.wait(), 1, "exit status")
+        expect("FAILURE" in text and "SUCCESS" not in text, True, text)
+
+
+def run(suite):
+    suite.each([
+        ("100,000 over 1,000 connections", suite, 100000, False, "-c", "1000"),
+        ("100,000 over 1,000 connections, 16 in flight on each", suite, 100000, False,
+         "-c", "1000", "-d", "16"),
+        ("100,000 of the Go tester's over 500 connections", suite, 100000, True, "-c", "500"),
+        ("20,000 over a connection each", suite, 20000, False, "-c", "100", "--close"),
+        ("20,000 at 5,000 a second", suite, 20000, False, "-c", "50", "--rate", "5000"),
+        ("50,000 over one connection, 200 in flight", suite, 50000, False, "-c", "1", "-d", "200"),
+    ], check_exact)
+    suite.each([("50,000 over 10,000 connections", suite)], check_ten_thousand)
+    suite.each([("the load client notices an event too many", suite)],
+               check_wrong_server_is_noticed)

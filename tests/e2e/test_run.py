@@ -1,0 +1,231 @@
+"""make run's script: boots the appliance on a network of its own, forwards a port of the host to
+it, and leaves nothing behind, however it ends."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from harness import expect
+from machine import loopback_port, process_exists
+from wire import Client, event, get
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+NAME = "tally-e2e"
+SECONDS = 30
+
+
+class Run:
+    """scripts/run, started as `make run` starts it, under a namespace and a port of its own."""
+
+    def __init__(self, suite, port=None, arguments="", **environment):
+        self.port = port or loopback_port()
+        self.text = ""
+        self._grew = threading.Condition()
+        self.process = subprocess.Popen(
+            ["scripts/run"], cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+            env=dict(os.environ, IMAGE=os.path.abspath(suite.elf), NETNS=NAME, PORT=str(self.port),
+                     ARGS=arguments, **environment))
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while data := os.read(self.process.stdout.fileno(), 4096):
+            with self._grew:
+                self.text += data.decode("latin-1")
+                self._grew.notify_all()
+
+    def wait_for(self, text, seconds=SECONDS):
+        with self._grew:
+            if not self._grew.wait_for(lambda: text in self.text, seconds):
+                raise AssertionError(f"no {text!r} within {seconds} s in: {self.text}")
+        return self
+
+    def wait(self, seconds=SECONDS):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds} s: {self.text}") from None
+
+    def connect(self, timeout=10):
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        subprocess.run(["ip", "netns", "del", NAME], check=False, capture_output=True)
+
+
+def descendants(pid):
+    """Process ids of all that a process has started, at any depth."""
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        found += (more := children.get(todo.pop(), []))
+        todo += more
+    return found
+
+
+def expect_gone(pids):
+    deadline = time.monotonic() + 5
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    expect([pid for pid in pids if is_alive(pid)], [], "processes left")
+
+
+def is_alive(pid):
+    if not process_exists(pid):
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def expect_nothing_left(run, pids):
+    expect_gone(pids)
+    expect(os.path.exists(f"/run/netns/{NAME}"), False, "the namespace is left")
+    expect(os.path.exists(f"/run/tally/{NAME}"), False, "the state is left")
+    with socket.socket() as sock:  # the port is free again
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", run.port))
+
+
+def serve(run):
+    with Client(run) as client:
+        expect(client.ask(event()).status, 200)
+        expect(client.ask(get("/stats")).body,
+               b'{"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0}')
+
+
+def check_ends(suite, number):
+    """Answers through the forward; a signal ends it in good order."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        serve(run)
+        pids = descendants(run.process.pid)
+        expect(len(pids) >= 2, True, "QEMU and the forward")
+        run.signal(number)
+        expect(run.wait(), 0, f"exit status; {run.text}")
+        run.wait_for('"totalRequests":1', 1)  # the console's last word
+        expect_nothing_left(run, pids)
+
+
+def check_killed(suite):
+    """SIGKILL leaves no process; what has only a name is swept up by the next run."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        pids = descendants(run.process.pid)
+        run.signal(signal.SIGKILL)
+        run.wait()
+        expect_gone(pids)
+        with Run(suite, port=run.port) as again:
+            again.wait_for("listening on")
+            serve(again)
+            pids = descendants(again.process.pid)
+            again.signal(signal.SIGINT)
+            expect(again.wait(), 0, f"exit status; {again.text}")
+            expect_nothing_left(again, pids)
+
+
+def check_machine_ends(suite):
+    """QEMU dies: so does the run, with a failure, and nothing is left."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        pids = descendants(run.process.pid)
+        for pid in pids:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if b"qemu-system" in file.read().split(b"\0")[0]:
+                    os.kill(pid, signal.SIGKILL)
+        expect(run.wait() != 0, True, "exit status")
+        expect_nothing_left(run, pids)
+
+
+def check_port_in_use(suite):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        with Run(suite, port=sock.getsockname()[1]) as run:
+            expect(run.wait() != 0, True, "exit status")
+            run.wait_for("in use", 2)
+            expect(str(run.port) in run.text, True, run.text)
+            expect(os.path.exists(f"/run/netns/{NAME}"), False, "the namespace is left")
+
+
+def check_name_in_use(suite):
+    """A second run under the same name is refused, and does the first no harm."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        second = Run(suite)
+        expect(second.wait() != 0, True, "exit status")
+        second.wait_for("in use", 2)
+        serve(run)
+
+
+def check_foreign_namespace(suite):
+    """A namespace of that name that it did not make is not touched."""
+    subprocess.run(["ip", "netns", "add", NAME], check=True)
+    try:
+        run = Run(suite)
+        expect(run.wait() != 0, True, "exit status")
+        run.wait_for(NAME, 2)
+        expect(os.path.exists(f"/run/netns/{NAME}"), True, "the namespace")
+    finally:
+        subprocess.run(["ip", "netns", "del", NAME], check=False)
+
+
+def check_wrong_option(suite):
+    """The appliance's own complaint is seen, and its status passed on."""
+    with Run(suite, arguments="colour=blue") as wrong:
+        expect(wrong.wait(), 1, f"exit status; {wrong.text}")
+        expect("colour" in wrong.text, True, wrong.text)
+
+
+def check_options(suite):
+    """ARGS reaches the appliance, MACHINE the emulator; the forward follows port=."""
+    with Run(suite, arguments="port=81 max-users=123", MACHINE="pc") as other:
+        other.wait_for(":81,")
+        serve(other)
+        with Client(other) as client:
+            metrics = client.ask(get("/metrics")).body
+            expect(b"tally_users_limit 123\n" in metrics, True, "max-users")
+
+
+def run(suite):
+    if not suite.is_root:
+        print("e2e: run: skipped: namespaces with a name want root")
+        return
+    suite.each([
+        ("SIGINT ends it", suite, signal.SIGINT), ("SIGTERM ends it", suite, signal.SIGTERM),
+        ("SIGHUP ends it", suite, signal.SIGHUP)], check_ends)
+    for name, check in (("killed, then run again", check_killed),
+                        ("QEMU killed", check_machine_ends),
+                        ("port in use", check_port_in_use),
+                        ("name in use", check_name_in_use),
+                        ("somebody else's namespace", check_foreign_namespace),
+                        ("a wrong option", check_wrong_option),
+                        ("options are passed on", check_options)):
+        suite.each([(name, suite)], check)
