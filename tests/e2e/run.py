@@ -67,13 +67,15 @@ def run_in_namespaces():
     )
 
     def give_up(number, _frame):
-        child.kill()
-        child.wait()
         sys.exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, give_up)
-    return child.wait()
+    try:
+        return child.wait()
+    finally:
+        child.kill()
+        child.wait()
 
 
 def prepare_namespaces():
