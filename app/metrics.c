@@ -212,6 +212,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
          machine->memory_short},
         {"tally_batches_total", "counter", "Turns of the loop that received something.",
          machine->batches},
+        {"tally_segments_predicted_total", "counter",
+         "TCP segments that were just what was expected.", machine->segments_predicted},
         {"tally_users_limit", "gauge", "Distinct userIds that may be counted.",
          machine->users_limit},
         {"tally_users_memory_bytes", "gauge", "Memory that holds userIds.",

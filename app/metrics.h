@@ -45,6 +45,7 @@ struct metrics_machine {
     uint64_t received_packets, received_bytes, transmitted_packets, transmitted_bytes;
     uint64_t dropped_frames, memory_short;
     uint64_t batches;
+    uint64_t segments_predicted;
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
     uint64_t uptime_ns, busy_ns;
 };

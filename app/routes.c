@@ -241,6 +241,7 @@ static size_t print_metrics(void)
         .dropped_frames = counters.dropped_frames,
         .memory_short = counters.memory_short,
         .batches = counters.batches,
+        .segments_predicted = counters.segments_predicted,
         .users_limit = users_limit(routes.stats.users),
         .users_memory_used = users_memory_used(routes.stats.users),
         .users_memory_limit = users_memory_limit(routes.stats.users),

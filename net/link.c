@@ -270,14 +270,18 @@ static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, 
     return first;
 }
 
-static void deliver_segment(const struct guard_segment *segment, struct pbuf *p)
+static void deliver_segment(const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
-    if (!link_admit(segment)) {
+    switch (link_admit(segment, p, sound)) {
+    case LINK_TAKEN:
+        return;
+    case LINK_DROP:
         pbuf_free(p);
         return;
+    case LINK_PASS:
+        (void)ip4_input(p, &link_state.netif);
+        link_admitted();
     }
-    (void)ip4_input(p, &link_state.netif);
-    link_admitted();
 }
 
 static void receive_frame(const struct netdev_piece *pieces, size_t count, size_t total_len)
@@ -299,7 +303,7 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
         (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
                 (pieces[0].checksum_valid ? 0 : link_state.check_flags));
     if (kind == GUARD_SEGMENT)
-        deliver_segment(&frame.segment, p);
+        deliver_segment(&frame.segment, p, pieces[0].checksum_valid);
     else if (kind == GUARD_IP)
         (void)ip4_input(p, &link_state.netif);
     else

@@ -37,10 +37,16 @@ bool link_is_up(void);
 bool link_watch(void);
 
 /*
- * Called for each TCP segment to our address, before and after lwIP gets it; server.c. The segment
- * is dropped when link_admit() says false.
+ * Called for each TCP segment to our address, before lwIP gets it, with its packet; server.c. `sound`:
+ * its checksum is known to be right. After LINK_PASS, and lwIP, link_admitted() follows.
  */
-bool link_admit(const struct guard_segment *segment);
+enum link_verdict {
+    LINK_DROP, /* `p` remains the caller's */
+    LINK_PASS, /* lwIP shall have it */
+    LINK_TAKEN /* it is dealt with, and `p` with it */
+};
+
+enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound);
 void link_admitted(void);
 
 /*

@@ -63,8 +63,8 @@ struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uin
         /* An answer each, and for half of them a second. */
         [POOL_MEDIUM] = n + n / 2 + 256,
         [POOL_LARGE] = n / 2 + 64,
-        /* Never less than a few of the largest answers at once. */
-        [POOL_FULL] = n / 4 * 3 + 128,
+        /* The answer to a train of 16 events each, and what is on its way in. */
+        [POOL_FULL] = n + n / 4 + 128,
         [POOL_PCB] = n + half_open + closing + 8,
     }};
 }

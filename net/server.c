@@ -8,13 +8,16 @@
 
 #include "kernel/netdev.h"
 #include "lwip/init.h"
+#include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/ip4.h"
 #include "net/conn_table.h"
 #include "net/deadlines.h"
 #include "net/endpoint.h"
 #include "net/isn.h"
 #include "net/link.h"
 #include "net/pool.h"
+#include "net/predict.h"
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/turn.h"
@@ -108,32 +111,49 @@ static bool reopens(const struct server_conn *conn, const struct guard_segment *
            TCP_SEQ_GEQ(segment->number, conn->pcb->rcv_nxt);
 }
 
-bool link_admit(const struct guard_segment *segment)
+/* A segment of an old connection; true if a new one may begin in its place. */
+static bool leave_time_wait(struct server_conn *conn, const struct guard_segment *segment)
+{
+    if (reopens(conn, segment)) {
+        isn_stay_above(conn->pcb->snd_nxt);
+        tcp_abandon(conn->pcb, 0);
+        return true;
+    }
+    if ((segment->flags & TCP_FIN) != 0)
+        deadlines_start(conn, DEADLINE_CLOSING);
+    return false;
+}
+
+enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
     if (segment->port != server.config.port)
-        return true; /* lwIP resets it */
+        return LINK_PASS; /* lwIP resets it */
     struct server_conn *conn = conns_find(conns_key(segment->source, segment->source_port));
 
-    if (conn != NULL && conn->pcb->state == TIME_WAIT) {
-        if (reopens(conn, segment)) {
-            isn_stay_above(conn->pcb->snd_nxt);
-            tcp_abandon(conn->pcb, 0);
-            conn = NULL;
-        } else if ((segment->flags & TCP_FIN) != 0) {
-            deadlines_start(conn, DEADLINE_CLOSING);
+    if (conn != NULL && conn->phase == CONN_OPEN) {
+        const size_t len = p->tot_len - (size_t)(IP_HLEN + TCP_HLEN);
+        if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !turn_admits(conn, len))
+            return LINK_DROP;
+        conns_touch(conn);
+        if (sound && predict_segment(conn, p)) {
+            server.counters.segments_predicted++;
+            return LINK_TAKEN;
         }
     }
-    if (conn == NULL)
-        return (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN || admit_syn();
-
+    if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment))
+        conn = NULL;
+    if (conn == NULL) {
+        const bool is_syn = (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+        return !is_syn || admit_syn() ? LINK_PASS : LINK_DROP;
+    }
     if (conn->phase == CONN_HALF_OPEN && (segment->flags & (TCP_ACK | TCP_RST)) == TCP_ACK &&
         !make_room()) {
         server.counters.connections_refused++;
-        return false;
+        return LINK_DROP;
     }
     conns_show(conn);
     conns_touch(conn);
-    return true;
+    return LINK_PASS;
 }
 
 void link_admitted(void)
@@ -226,7 +246,7 @@ void server_get_counters(struct server_counters *counters)
     counters->connections_open = conns_count(CONN_OPEN);
     counters->retransmissions = endpoint_retransmissions();
     counters->dropped_frames = link_get_counters()->refused;
-    counters->memory_short = pool_refused();
+    counters->memory_short += pool_refused();
     counters->received_frames = device->received_frames;
     counters->received_bytes = device->received_bytes;
     counters->transmitted_frames = device->transmitted_frames;

@@ -14,6 +14,10 @@
  * in the pool now, a full one a segment at worst. When the pool has less than an answer takes, the
  * connection whose peer has read nothing for longest is reset (deadlines_slowest_reader()): those
  * who read go on. When there is none such, the turn is tried again in the next batch.
+ *
+ * What TCP has acknowledged must be kept until its turn comes, so room for it is set aside before TCP
+ * sees it (turn_admits()). Without room the segment is dropped, as if the wire had lost it: the peer
+ * sends it again, and nobody is reset.
  */
 #include "net/turn.h"
 
@@ -47,6 +51,7 @@ static struct {
     size_t used, limit;       /* of `staged` */
     uint8_t *staged;
     size_t pool_half; /* of the full blocks */
+    size_t owed;      /* full blocks set aside for what was admitted and has not had its turn */
     struct list_node retries;
 } turn;
 
@@ -62,6 +67,7 @@ void turn_init(void *memory)
     turn.limit = 0;
     turn.staged = memory;
     turn.pool_half = pool_level(POOL_FULL) / 2;
+    turn.owed = 0;
     list_init(&turn.retries);
 }
 
@@ -84,7 +90,8 @@ static size_t above(size_t level, size_t reserved)
  */
 static size_t pool_segments(const struct server_conn *conn)
 {
-    const size_t reserved = RESERVED_FULL + (turn_output_waits(conn) ? turn.pool_half : 0);
+    const size_t reserved =
+        RESERVED_FULL + turn.owed + (turn_output_waits(conn) ? turn.pool_half : 0);
     const size_t full = above(pool_level(POOL_FULL), reserved);
     const size_t tiny = above(pool_level(POOL_TINY), RESERVED_TINY);
     return above(full < tiny ? full : tiny, SPARE_SEGMENTS);
@@ -109,6 +116,20 @@ static bool make_way_for(const struct server_conn *conn, uint32_t waited_ms)
         return false;
     server.counters.connections_gave_way++;
     tcp_abort(slowest->pcb);
+    return true;
+}
+
+bool turn_admits(struct server_conn *conn, size_t len)
+{
+    const size_t blocks = unread_blocks(len);
+    const size_t wanted = RESERVED_FULL + turn.owed + blocks;
+    if (pool_level(POOL_FULL) < wanted &&
+        (!make_way_for(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
+        server.counters.memory_short++;
+        return false;
+    }
+    turn.owed += blocks;
+    conn->owed = (uint16_t)(conn->owed + blocks);
     return true;
 }
 
@@ -310,21 +331,29 @@ static void serve(struct server_conn *conn)
         retry_later(conn);
 }
 
+static void take_turn(struct server_conn *conn)
+{
+    if (conn->phase == CONN_GONE) {
+        conns_release(conn);
+        return;
+    }
+    if (conn->phase == CONN_OPEN)
+        serve(conn);
+    /* If it is gone now, that touched it once more. */
+    if (conn->phase == CONN_GONE)
+        return;
+    output(conn);
+    turn_settle(conn);
+}
+
 void turns_run(void)
 {
     struct server_conn *conn;
     while ((conn = conns_next_touched()) != NULL) {
-        if (conn->phase == CONN_GONE) {
-            conns_release(conn);
-            continue;
-        }
-        if (conn->phase == CONN_OPEN)
-            serve(conn);
-        /* If it is gone now, that touched it once more. */
-        if (conn->phase == CONN_GONE)
-            continue;
-        output(conn);
-        turn_settle(conn);
+        const uint16_t owed = conn->owed;
+        conn->owed = 0;
+        take_turn(conn);
+        turn.owed -= owed;
     }
 }
 

@@ -125,6 +125,11 @@ static struct conn_spill *add_spill(struct server_conn *conn, size_t len)
     return spill;
 }
 
+size_t unread_blocks(size_t len)
+{
+    return len / SPILL_BYTES_MAX + 1;
+}
+
 bool unread_keep(struct server_conn *conn)
 {
     while (conn->unread_first != NULL) {

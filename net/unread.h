@@ -30,6 +30,9 @@ void unread_take(struct server_conn *conn, size_t len);
 /* Drops all; returns how many bytes that was. */
 size_t unread_discard(struct server_conn *conn);
 
+/* The full blocks of the pool that it takes at most to keep `len` bytes of one segment. */
+size_t unread_blocks(size_t len);
+
 /* Copies what lies in the ring. False if memory is out: to be called again when there is some. */
 __attribute__((warn_unused_result)) bool unread_keep(struct server_conn *conn);
 

@@ -110,6 +110,9 @@ struct rig_segment {
 /* Writes the frame of a segment to the server; returns its length. */
 size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYTES_MAX]);
 
+/* Whether the device vouches for checksums of what arrives: true until a test changes it. */
+extern bool rig_vouches;
+
 /* Puts it on the wire; true if the ring took it. */
 bool rig_arrive(const struct rig_segment *segment);
 

@@ -165,3 +165,48 @@ NET_TEST(large_answers_to_many_lose_nothing_in_a_small_ring)
         EXPECT_EQ(many[i].received, 20000);
     EXPECT_EQ(rig_counters().retransmissions, 0);
 }
+
+/* Each asks for more than the pool can hold for all; who is not acknowledged sends again. */
+NET_TEST(trains_that_the_pool_cannot_answer_at_once_are_answered_and_nobody_is_reset)
+{
+    enum { PEERS = 300, ANSWER = 2800 };
+    static struct peer trains[PEERS];
+    static char train[1300] = "b1400\nb1400\n";
+    for (size_t at = strlen(train); at < sizeof train; at++)
+        train[at] = at % 2 == 0 ? 'w' : '\n';
+    rig_start_default(PEERS);
+    const struct rig_levels before = rig_levels();
+    for (unsigned i = 0; i < PEERS; i++) {
+        peer_init(&trains[i], (uint16_t)(6000 + i));
+        peer_connect(&trains[i]);
+        trains[i].holds_acks = true;
+    }
+    for (unsigned i = 0; i < PEERS; i++) {
+        peer_segment(&trains[i], PSH | ACK, trains[i].next, trains[i].expected, train,
+                     sizeof train);
+        if (i % 32 == 0)
+            rig_poll();
+    }
+    EXPECT(rig_counters().memory_short > 0);
+    for (unsigned round = 0; round < 50; round++) {
+        rig_wait_ms(40);
+        for (unsigned i = 0; i < PEERS; i++) {
+            trains[i].holds_acks = false;
+            peer_take(&trains[i]);
+            if (trains[i].received == 0)
+                peer_segment(&trains[i], PSH | ACK, trains[i].next, trains[i].expected, train,
+                             sizeof train);
+        }
+    }
+    for (unsigned i = 0; i < PEERS; i++) {
+        EXPECT(!trains[i].reset);
+        EXPECT_EQ(trains[i].received, ANSWER);
+        trains[i].next += sizeof train;
+        peer_send_reset(&trains[i]);
+        rig_poll();
+    }
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    rig_wait_ms(1000);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
