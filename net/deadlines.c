@@ -104,7 +104,9 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
          node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);
-        const bool waits = conn->pcb->unacked != NULL || conn->pcb->unsent != NULL;
+        /* A handshake holds little, and its client has done nothing wrong. */
+        const bool waits = conn->phase != CONN_HALF_OPEN &&
+                           (conn->pcb->unacked != NULL || conn->pcb->unsent != NULL);
         if (waits && conn->progress_ns <= since_ns) {
             slowest = conn;
             since_ns = conn->progress_ns;
@@ -130,10 +132,11 @@ static void expire(struct server_conn *conn)
     case DEADLINE_IDLE:
     case DEADLINE_LINGER:
         /* While output waits for its reader, send_ms is what counts. */
-        if (turn_output_waits(conn)) {
-            deadlines_start(conn, (enum conn_deadline)conn->deadline);
+        if (turn_output_waits(conn))
             return;
-        }
+        /* Its request has come in this batch, or waits for memory: the turn decides. */
+        if (conn->deadline == DEADLINE_IDLE && !unread_is_empty(conn))
+            return;
         server.counters.timeouts++;
         if (conn->deadline == DEADLINE_IDLE)
             turn_retire(conn);

@@ -132,6 +132,7 @@ static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip
     frame->segment = (struct guard_segment){
         .source = get32(ip + 12),
         .number = __builtin_bswap32(get32(transport + 4)),
+        .ack = __builtin_bswap32(get32(transport + 8)),
         .source_port = get16(transport),
         .port = get16(transport + 2),
         .flags = transport[13],

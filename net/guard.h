@@ -22,6 +22,7 @@ enum guard_kind {
 struct guard_segment {
     uint32_t source; /* network byte order */
     uint32_t number; /* of the segment's first octet; host byte order, like what follows */
+    uint32_t ack;
     uint16_t source_port, port;
     uint8_t flags; /* TCP_FIN and its like, of lwip/prot/tcp.h */
 };

@@ -30,6 +30,11 @@ void isn_stay_above(uint32_t used)
     isn.stay_above = true;
 }
 
+void isn_stay_above_nothing(void)
+{
+    isn.stay_above = false;
+}
+
 u32_t isn_of_connection(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
                         u16_t remote_port)
 {

@@ -17,5 +17,11 @@ void isn_init(void);
  */
 void isn_stay_above(uint32_t used);
 
+/*
+ * Takes that back: the SYN was not what it seemed, and the number of some other connection must not
+ * be one that its peer can tell.
+ */
+void isn_stay_above_nothing(void);
+
 /* SipHash-2-4 of `len` bytes. */
 uint64_t isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);

@@ -84,8 +84,11 @@
 #define TCP_TMR_INTERVAL  125
 #define LWIP_TCP_RTO_TIME 1250
 
-/* conn_table.c has TIME-WAIT's own; what is left of lwIP's use is LAST-ACK's 2 MSL. */
-#define TCP_MSL 5000
+/*
+ * deadlines.c has TIME-WAIT's own; what is left of lwIP's use is 2 MSL for LAST-ACK, which would
+ * end a connection whose answer is still under way. No less than the longest send_ms: a day.
+ */
+#define TCP_MSL 43200000
 
 /* One argument a PCB, for the callbacks that tell of its birth and death (endpoint.c). */
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1

@@ -16,6 +16,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "lwip/etharp.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 
 #define PAGE_BYTES 4096u
@@ -31,9 +33,12 @@
 #define POOL_UNPOISON(block, bytes) ((void)(block), (void)(bytes))
 #endif
 
-static const uint16_t class_bytes[POOL_CLASSES] = {32, 128, 256, 704, POOL_FULL_BYTES, 256};
+static const uint16_t class_bytes[POOL_CLASSES] = {32, 128, 256, 704, POOL_FULL_BYTES, 256, 32};
 
 _Static_assert(sizeof(struct tcp_pcb) <= 256, "a PCB fits its class");
+_Static_assert(sizeof(struct etharp_q_entry) != sizeof(struct tcp_seg) &&
+                   sizeof(struct etharp_q_entry) < sizeof(struct pbuf),
+               "told apart by their size");
 _Static_assert(sizeof(struct pbuf) + 72 + TCP_MSS <= POOL_FULL_BYTES, "a full segment fits");
 
 struct block {
@@ -66,6 +71,8 @@ struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uin
         /* The answer to a train of 16 events each, and what is on its way in. */
         [POOL_FULL] = n + n / 4 + 128,
         [POOL_PCB] = n + half_open + closing + 8,
+        /* A burst of SYNs from a new host; far fewer than there are full blocks. */
+        [POOL_ARP] = 64 + n / 16,
     }};
 }
 
@@ -162,6 +169,8 @@ void *pool_alloc(size_t bytes)
     if (pool.pcb_expected && bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb))) {
         pool.pcb_expected = false;
         block = take(POOL_PCB);
+    } else if (bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct etharp_q_entry))) {
+        block = take(POOL_ARP);
     } else if (bytes <= POOL_FULL_BYTES) {
         for (unsigned class = class_for(bytes); class <= POOL_FULL && block == NULL; class ++)
             block = take(class);

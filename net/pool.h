@@ -1,19 +1,23 @@
 /*
- * Memory for lwIP: blocks of six sizes, taken and given back in constant time. All of it is carved
+ * Memory for lwIP: blocks of seven kinds, taken and given back in constant time. All of it is carved
  * once from the memory given to pool_init(); when a size has run out, the next larger serves, and
  * when that has too the answer is NULL, and it is counted.
  *
  *     class         block     for
- *     POOL_TINY        32     TCP segments, ARP queue entries
+ *     POOL_TINY        32     TCP segments
  *     POOL_SMALL      128     ACKs, SYN-ACKs, resets, ARP: headers without data
  *     POOL_MEDIUM     256     an answer of up to 160 bytes
  *     POOL_LARGE      704     an answer of up to 608 bytes; a segment of a peer with an MSS of 536
  *     POOL_FULL     1,600     a full segment; bytes that wait to be read (turn.c)
  *     POOL_PCB        256     TCP connections, and nothing else
+ *     POOL_ARP         32     entries of ARP queues, and those have nothing else
  *
  * PCBs have blocks of their own, so that no amount of data in flight can keep a client from
  * connecting. A block is given for one only while pool_expect_pcb() says so: the sizes of pbufs
  * vary, and may be that of a PCB.
+ *
+ * Packets that wait for the resolution of an address hold blocks for seconds, and anybody on the
+ * link can make us send some (pings from addresses that nobody has): so there are few entries.
  */
 #pragma once
 
@@ -28,6 +32,7 @@ enum pool_class {
     POOL_LARGE,
     POOL_FULL,
     POOL_PCB,
+    POOL_ARP,
     POOL_CLASSES
 };
 

@@ -111,6 +111,17 @@ static bool reopens(const struct server_conn *conn, const struct guard_segment *
            TCP_SEQ_GEQ(segment->number, conn->pcb->rcv_nxt);
 }
 
+/*
+ * Whether lwIP will take the segment for the last of the handshake. Who cannot tell our number (a
+ * forged address) makes nobody give way.
+ */
+static bool completes_handshake(const struct server_conn *conn, const struct guard_segment *segment)
+{
+    return conn->phase == CONN_HALF_OPEN &&
+           (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK &&
+           segment->ack == conn->pcb->snd_nxt && segment->number == conn->pcb->rcv_nxt;
+}
+
 /* A segment of an old connection; true if a new one may begin in its place. */
 static bool leave_time_wait(struct server_conn *conn, const struct guard_segment *segment)
 {
@@ -144,10 +155,12 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
         conn = NULL;
     if (conn == NULL) {
         const bool is_syn = (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-        return !is_syn || admit_syn() ? LINK_PASS : LINK_DROP;
+        if (!is_syn || admit_syn())
+            return LINK_PASS;
+        isn_stay_above_nothing();
+        return LINK_DROP;
     }
-    if (conn->phase == CONN_HALF_OPEN && (segment->flags & (TCP_ACK | TCP_RST)) == TCP_ACK &&
-        !make_room()) {
+    if (completes_handshake(conn, segment) && !make_room()) {
         server.counters.connections_refused++;
         return LINK_DROP;
     }
@@ -160,6 +173,7 @@ void link_admitted(void)
 {
     conns_hide();
     pool_expect_pcb(false);
+    isn_stay_above_nothing();
 }
 
 /* ---- the loop ---- */
@@ -229,6 +243,8 @@ void server_stop(void)
 {
     server.stopping = true;
     conns_each(stop);
+    /* If that was all, nobody will poll again. */
+    (void)link_flush();
 }
 
 bool server_is_drained(void)

@@ -219,7 +219,8 @@ static size_t give_unread(struct server_conn *conn)
         server.answered = true;
         unread_take(conn, n);
         taken += n;
-        assert(n == len || (conn->flags & CONN_CLOSE) != 0 || !can_answer(conn));
+        assert(n == len || (conn->flags & CONN_CLOSE) != 0 ||
+               turn.limit - turn.used < server.config.response_bytes_max);
     }
     if ((conn->flags & CONN_CLOSE) != 0)
         taken += unread_discard(conn);
@@ -304,8 +305,12 @@ static void output(struct server_conn *conn)
     }
     if (pcb->unsent != NULL || (pcb->flags & TF_ACK_NOW) != 0)
         (void)tcp_output(pcb);
-    /* The ring was full: nothing is lost, and this is no loss to be counted in a second's time. */
-    if ((pcb->flags & TF_NAGLEMEMERR) != 0)
+    /*
+     * The ring was full: nothing is lost, and this is no loss to be counted in a second's time. A
+     * SYN-ACK waits for lwIP's timer: it may be to somebody there is no route to, or no memory for
+     * the resolution, and SYNs from many such must not be tried every batch.
+     */
+    if ((pcb->flags & TF_NAGLEMEMERR) != 0 && conn->phase != CONN_HALF_OPEN)
         retry_later(conn);
 }
 
@@ -403,14 +408,6 @@ static bool is_over(const struct server_conn *conn)
 void turn_settle(struct server_conn *conn)
 {
     struct tcp_pcb *const pcb = conn->pcb;
-
-    /*
-     * lwIP asserts in its timer that a persist timer runs only while there is unsent output and
-     * nothing in flight, and forgets to stop it when a window probe is acknowledged that was all
-     * there was. A peer could halt the machine by that.
-     */
-    if (pcb->persist_backoff != 0 && (pcb->unsent == NULL || pcb->unacked != NULL))
-        pcb->persist_backoff = 0;
 
     if (conn->phase == CONN_OPEN && is_over(conn))
         leave(conn);

@@ -72,7 +72,8 @@ static void on_timeout(struct server_conn *conn, void *state)
 {
     (void)state;
     rig_app.timed_out++;
-    server_send(conn, "late\n", 5);
+    if (server_send_space(conn) >= 5)
+        server_send(conn, "late\n", 5);
     server_close(conn);
 }
 
@@ -92,7 +93,7 @@ static void answer(struct server_conn *conn, struct line_state *s)
     case 'b':
         for (unsigned i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)i;
-        server_send(conn, bytes, strtoul(s->line + 1, NULL, 10));
+        server_send(conn, bytes, strtoul(s->line + 1, NULL, 10) % (sizeof bytes + 1));
         break;
     case 'c':
         server_send(conn, "bye\n", 4);

@@ -1,0 +1,230 @@
+/* What a review found: each was open once, and a peer could have used it. */
+#include "lwip/priv/tcp_priv.h"
+#include "net/conn_table.h"
+#include "net/pool.h"
+#include "tests/net/rig.h"
+
+static struct peer peer, other;
+static struct rig_segment segment;
+
+/* ---- windows ---- */
+
+/* lwIP leaves the FIN on both halves of a segment that it splits for a small window. */
+NET_TEST(the_fin_of_a_split_segment_comes_last)
+{
+    rig_start_default(16);
+    peer_init(&peer, 4000);
+    peer.window = 2;
+    peer_connect(&peer);
+    peer_send(&peer, "c\n"); /* "bye\n", FIN */
+    size_t received = 0;
+    bool fin = false;
+    for (unsigned i = 0; i < 4000 && !fin; i++) {
+        rig_wait_ms(5);
+        while (peer_next(&peer, &segment)) {
+            if (segment.number != peer.expected)
+                continue;
+            received += segment.len;
+            fin = (segment.flags & FIN) != 0;
+            peer.expected += (uint32_t)segment.len + fin;
+            peer_send_ack(&peer);
+        }
+    }
+    EXPECT(fin);
+    EXPECT_EQ(received, 4);
+}
+
+/* lwIP's timer asserts that a persist timer has something to send. */
+NET_TEST(a_window_probe_acknowledged_in_the_batch_of_a_tick_halts_nothing)
+{
+    rig_start_default(16);
+    for (unsigned round = 0; round < 64; round++) {
+        peer_init(&peer, (uint16_t)(4000 + round));
+        peer.window = 0;
+        peer_connect(&peer);
+        peer_send(&peer, "b1\n");
+        bool probed = false;
+        for (unsigned i = 0; i < 4000 && !probed; i++) {
+            rig_wait_ms(5);
+            while (peer_next(&peer, &segment)) {
+                probed = probed || segment.len == 1;
+                peer.expected = segment.number + (uint32_t)segment.len;
+            }
+        }
+        EXPECT(probed);
+        rig_wait_ms(round * 31);
+        fake_clock_advance_ms(32);
+        peer_send(&peer, "e");
+        server_poll();
+        peer_send_reset(&peer);
+        rig_poll();
+        rig_discard();
+    }
+}
+
+NET_TEST(a_peer_that_has_shut_down_its_side_has_send_ms_too)
+{
+    rig_start_default(4);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b2000\n");
+    peer_send_fin(&peer);
+    rig_poll();
+    /* Lost, and so is all for 12 s; send_ms is 15. */
+    rig_wait_ms(12000);
+    rig_discard();
+    EXPECT_EQ(rig_counters().connections_open, 1);
+    rig_wait_ms(5000);
+    do {
+        EXPECT(peer_next(&peer, &segment));
+    } while ((segment.flags & RST) == 0);
+}
+
+/* ---- who gives way ---- */
+
+NET_TEST(an_ack_with_a_guessed_number_makes_nobody_give_way)
+{
+    static struct peer peers[5];
+    rig_start_default(4);
+    for (unsigned i = 0; i < 4; i++) {
+        peer_init(&peers[i], (uint16_t)(5000 + i));
+        peer_connect(&peers[i]);
+    }
+    peer_init(&peers[4], 6000);
+    peer_send_syn(&peers[4]);
+    EXPECT(peer_take_syn_ack(&peers[4]));
+    peers[4].expected ^= 0x40000000; /* a forger never saw it */
+    peer_send_ack(&peers[4]);
+    rig_poll();
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    EXPECT_EQ(rig_counters().connections_open, 4);
+    peers[4].expected ^= 0x40000000;
+    rig_discard();
+    peer_send_ack(&peers[4]);
+    peer_send(&peers[4], "e\n");
+    peer_expect(&peers[4], "ok\n");
+    EXPECT_EQ(rig_counters().connections_gave_way, 1);
+}
+
+NET_TEST(a_request_that_came_while_the_machine_stood_still_is_answered)
+{
+    rig_start_default(16);
+    peer_init(&peer, 4000);
+    peer_connect(&peer);
+    fake_clock_advance_ms(61000); /* idle_ms is 60 s */
+    peer_send(&peer, "e\n");
+    server_poll();
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(stopping_tells_idle_peers)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    rig_start_default(16);
+    peer_init(&peer, 4000);
+    peer_connect(&peer);
+    rig_discard();
+    server_stop();
+    while (!server_is_drained())
+        server_poll();
+    EXPECT(fake_netdev_take(frame) > 0);
+}
+
+/* ---- forged packets ---- */
+
+/* A SYN with a wrong checksum for one's own TIME-WAIT must not choose another's number. */
+NET_TEST(the_sequence_number_of_another_is_not_given_away)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    rig_start_default(16);
+    for (unsigned round = 0; round < 64; round++) {
+        peer_init(&peer, (uint16_t)(4000 + round));
+        peer_connect(&peer);
+        peer_send(&peer, "c\n");
+        peer_take(&peer);
+        peer_send_fin(&peer);
+        rig_poll();
+        const uint32_t used = peer.expected;
+        segment = (struct rig_segment){.address = peer.address,
+                                       .port = peer.port,
+                                       .server_port = RIG_PORT,
+                                       .number = peer.next + 1000,
+                                       .flags = SYN,
+                                       .window = 1000};
+        const size_t len = rig_frame(&segment, frame);
+        frame[50] ^= 1; /* of the TCP checksum */
+        EXPECT(fake_netdev_arrive(frame, len, false));
+        rig_poll();
+        peer_init(&other, (uint16_t)(14000 + round)); /* stands for a forged address */
+        peer_send_syn(&other);
+        EXPECT(peer_next(&other, &segment));
+        EXPECT(segment.number - used > 100000);
+        rig_discard();
+    }
+}
+
+static void expect_an_answer_of_2000(void)
+{
+    size_t received = 0;
+    rig_discard();
+    peer_send(&peer, "b2000\n");
+    while (peer_next(&peer, &segment))
+        received += segment.len;
+    EXPECT_EQ(received, 2000);
+}
+
+/* What waits for the ARP reply of an address that nobody has must not wait in everybody's memory. */
+NET_TEST(syns_from_addresses_that_nobody_has_leave_memory_for_others)
+{
+    rig_start_default(64);
+    peer_init(&peer, 4000);
+    peer_connect(&peer);
+    for (unsigned port = 0; port < 128; port++) {
+        for (unsigned host = 0; host < 31; host++) {
+            const struct rig_segment syn = {.address = 0x0a000100u + host,
+                                            .port = (uint16_t)(1000 + port),
+                                            .server_port = RIG_PORT,
+                                            .number = 1,
+                                            .flags = SYN,
+                                            .window = 1000};
+            EXPECT(rig_arrive(&syn));
+            rig_poll();
+        }
+    }
+    expect_an_answer_of_2000();
+}
+
+/* An ICMP echo request of `len` bytes from `address`. */
+static void ping(uint32_t address, size_t len)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    segment = (struct rig_segment){.address = address, .port = 1, .flags = SYN, .len = 0};
+    rig_frame(&segment, frame);
+    uint8_t *const ip = frame + 14, *const icmp = ip + 20;
+    ip[2] = (uint8_t)((20 + len) >> 8);
+    ip[3] = (uint8_t)(20 + len);
+    ip[9] = 1;
+    ip[10] = ip[11] = 0;
+    uint16_t sum = (uint16_t)~rig_sum(ip, 20, 0);
+    ip[10] = (uint8_t)(sum >> 8);
+    ip[11] = (uint8_t)sum;
+    memset(icmp, 0, len);
+    icmp[0] = 8;
+    sum = (uint16_t)~rig_sum(icmp, len, 0);
+    icmp[2] = (uint8_t)(sum >> 8);
+    icmp[3] = (uint8_t)sum;
+    EXPECT(fake_netdev_arrive(frame, 14 + 20 + len, false));
+    rig_poll();
+}
+
+NET_TEST(pings_from_addresses_that_nobody_has_leave_memory_for_others)
+{
+    rig_start_default(64);
+    peer_init(&peer, 4000);
+    peer_connect(&peer);
+    for (unsigned count = 0; count < 128; count++) {
+        for (unsigned host = 0; host < 31; host++)
+            ping(0x0a000100u + host, 1400);
+    }
+    expect_an_answer_of_2000();
+}
