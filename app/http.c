@@ -369,6 +369,7 @@ void http_begin_content(struct http_parser *parser, const struct http_request *r
 
 void http_reset(struct http_parser *parser)
 {
+    parser->request.method = HTTP_METHOD_OTHER;
     parser->request.path_len = 0;
     parser->length = 0;
     parser->remaining = 0;

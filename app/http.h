@@ -59,7 +59,8 @@ struct http_body {
 };
 
 struct http_parser {
-    struct http_request request; /* valid from HTTP_READY to http_reset() */
+    /* Valid from HTTP_READY to http_reset(); the method at once, HTTP_METHOD_OTHER before it. */
+    struct http_request request;
     struct http_error error;     /* valid after HTTP_ERROR */
     /* The rest is http.c's. */
     uint64_t length;       /* the method's letters, then the value of Content-Length */

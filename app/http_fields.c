@@ -196,8 +196,9 @@ const uint8_t *http_take_host(struct http_parser *parser, const uint8_t *p, cons
     parser->value = (uint8_t)at;
     if (p == end)
         return p;
-    if (*p == '\r' && !http_host_may_end(at))
-        return http_fail(parser, 400, at == HOST_START ? "empty Host" : "malformed Host");
+    /* Empty is well-formed (RFC 9112 3.2: what a client sends that has no authority to name). */
+    if (*p == '\r' && at != HOST_START && !http_host_may_end(at))
+        return http_fail(parser, 400, "malformed Host");
     return end_value(parser, p, end);
 }
 

@@ -186,7 +186,7 @@ static void answer_error(struct server_conn *conn, struct connection *c, uint16_
 static void refuse(struct server_conn *conn, struct connection *c, uint16_t status,
                    const char *message)
 {
-    const bool head_only = c->phase == PHASE_CONTENT && c->http.request.method == HTTP_HEAD;
+    const bool head_only = c->http.request.method == HTTP_HEAD; /* RFC 9110 9.3.2: always */
     const size_t len = print_error(message, SIZE_MAX);
     const struct response response = {
         .status = status,

@@ -43,6 +43,9 @@ static const struct row rows[] = {
     {"OPTIONS /stats" H, "{}", "204 - " ALLOW_GET " - \n", .counted = 0},
     {"OPTIONS *" H "\r\n", NULL, "204 - GET, HEAD, POST, OPTIONS - \n", .counted = 0},
     {"GET /nothing" H "\r\n", NULL, "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    /* RFC 9110 9.3.2: no content, whatever the status */
+    {"HEAD / HTTP/1.1\r\n\r\n", NULL, "400 " JSON " - close length=*\n", .closed = true,
+     .head_only = true},
     {"HEAD /nothing" H "\r\n", NULL, "404 " JSON " - - length=*\n", .head_only = true},
     {"OPTIONS /nothing" H "\r\n", NULL, "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
     {"POST /events" H, PLAIN "GET /health", "404 " JSON " - - {\"error\":\"*\n", .counted = 0},
