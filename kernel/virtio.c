@@ -29,7 +29,7 @@ struct virtio_device *virtio_find(enum virtio_id id)
 
     if (device == NULL)
         device = virtio_mmio_find(id, &count);
-    if (count > 1)
+    if (count > 1 && device != NULL) /* where none can be used, each has had its line */
         log_warn("virtio", "%u devices with id %u; the first, %s, is used", count, (unsigned)id,
                  device->name);
     return device;

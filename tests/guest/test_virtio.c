@@ -118,11 +118,11 @@ static void send_burst(unsigned count, const uint8_t target[4])
     netdev_flush();
 }
 
-/* Waits until `tokens` have come back and `replies` were received; false after two seconds. */
+/* Waits until `tokens` have come back and `replies` were received; false after ten seconds. */
 static bool await(unsigned tokens, unsigned replies, const uint8_t target[4])
 {
     static struct netdev_piece pieces[NETDEV_PIECES_MAX];
-    const uint64_t deadline_ns = clock_ns() + 2 * CLOCK_NS_PER_S;
+    const uint64_t deadline_ns = clock_ns() + 10 * CLOCK_NS_PER_S;
     void *done[BURST];
 
     while ((tokens > 0 || replies > 0) && clock_ns() < deadline_ns) {
