@@ -10,7 +10,7 @@ AR := gcc-ar
 NM := gcc-nm
 STRIP := strip
 
-all: ## Build the appliance, build/tally.elf (the default)
+all: ## Build the appliance: build/tally.elf (the default)
 
 # Every core, unless -j was given.
 ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
@@ -20,30 +20,55 @@ MAKEFLAGS += -rR --no-print-directory
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-# V=1 shows the commands themselves.
+# V=1 shows the commands themselves; -s shows nothing.
 Q := $(if $(V),,@)
-say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+silent = $(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))))
+say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+
+# What the commands take, from the command line or the environment; empty: the default.
+#: ARGS               run, debug: options of the appliance (a wrong one is answered with the list)
+#: MACHINE            run, debug: q35 (default), pc or microvm
+#: MEM                run, debug: memory of the machine (default 128M)
+#: ACCEL              run, debug: auto (default: KVM where it works), kvm or tcg
+#: PORT               run: port on 127.0.0.1 that leads to the appliance (default 8080), or none
+#: NETNS              run, load: name of the network namespace (default tally)
+#: QEMU_EXTRA         run, debug: more arguments for QEMU
+#: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)
+#: GDB_ARGS           debug: more arguments for gdb
+#: LWIP_TARBALL       build: this file instead of one from the mirror; PICOLIBC_TARBALL likewise
+#: XDG_CACHE_HOME     build: where fetched tarballs are kept, in tally/ (default ~/.cache)
+#: V                  build: V=1 shows the commands themselves
+TIME := 60
+FUZZ :=
+FILTER :=
+SEED :=
+BENCH_ARGS :=
+export ARGS MACHINE MEM ACCEL PORT NETNS QEMU_EXTRA LOAD_ARGS GDB_ARGS
+export LWIP_TARBALL PICOLIBC_TARBALL XDG_CACHE_HOME
 
 #### Flags
 
 warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
 # One machine, one static image: no position independence, no red zone (a trap would run over it),
 # a canary in a variable (there is no %fs segment to hold it). Hosted, not -ffreestanding, which
-# would take away gcc's built-in memcpy and its like. Baseline x86-64: one image for all processors.
+# would take away gcc's built-in memcpy and its like. Baseline x86-64: one image for all.
 guest_flags := -O2 -g -flto -std=gnu17 -m64 -mno-red-zone -fno-pic -no-pie -mcmodel=small \
 	-fstack-protector-strong -mstack-protector-guard=global -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections
 # The tree's own place does not reach the image: two clones give the same bytes.
-reproducible := -ffile-prefix-map=$(CURDIR)=. -frandom-seed=tally
-# picolibc stays out of the link-time optimisation: gcc's plugin does not see references to built-ins
-# (printf, abort, memcpy, __stack_chk_fail...) and leaves them undefined when their definitions are
-# in its intermediate form. Nothing is lost: its mem* and str* are assembly.
+reproducible = -ffile-prefix-map=$(CURDIR)=. -frandom-seed=$<
+# picolibc stays out of the link-time optimisation: gcc's plugin does not see references to
+# built-ins (printf, abort, memcpy, __stack_chk_fail...), and leaves them undefined when their
+# definitions are in its intermediate form. Nothing is lost: its mem* and str* are assembly. For the
+# same reason what the library itself refers to (stdout, _exit...) carries __attribute__((used))
+# where we define it.
 picolibc_flags := $(filter-out -std=% -flto -fstack-protector%,$(guest_flags))
 # picolibc's headers and gcc's own; none of the host's. (picolibc has ssize_t but no SSIZE_MAX, by
 # which lwIP tells whether there is one.)
 guest_includes = -nostdinc -isystem build/picolibc/include \
 	-isystem $$($(CC) -print-file-name=include) -DSSIZE_MAX=__LONG_MAX__
 lwip_includes := -Inet -isystem build/lwip/src/include
+tool_flags := -O2 -g -std=gnu17
 host_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 
@@ -61,6 +86,7 @@ tests_shared := tests/test.c $(sort $(wildcard tests/unit/test_*.c))
 tests_guest := $(tests_shared) $(sort $(wildcard tests/guest/*.[cS]))
 tests_host := $(tests_shared) $(sort $(wildcard tests/unit/host_*.c))
 
+comma := ,
 # objects(side, sources)
 objects = $(patsubst %,build/$(1)/%.o,$(patsubst build/lwip/%,lwip/%,$(2)))
 
@@ -73,6 +99,9 @@ host_library := $(call objects,host, \
 	$(filter-out app/main.c kernel/libc.c kernel/start.c boot/enter.c,$(filter %.c,$(sources))) \
 	$(lwip_sources))
 host_objects := $(call objects,host,$(tests_host))
+net_objects := $(call objects,host,$(sort $(wildcard tests/net/*.c)) tests/fake_netdev.c \
+	tests/test.c)
+sim_objects := $(call objects,host,$(sort $(wildcard tests/sim/*.c)) tests/fake_netdev.c)
 
 #### What the build stands on: packages, third-party trees
 
@@ -85,10 +114,15 @@ build/lwip.fetched: scripts/fetch | build/packages-build
 build/src/picolibc.fetched: scripts/fetch | build/packages-build
 	$(Q)mkdir -p $(@D) && scripts/fetch picolibc build/src/picolibc && touch $@
 
-build/picolibc.built: build/src/picolibc.fetched scripts/picolibc
+build/picolibc.built: build/src/picolibc.fetched scripts/picolibc build/picolibc.flags
 	$(call say,LIBC,picolibc (once: about 20 s))
 	$(Q)CC='$(CC)' AR='$(AR)' NM='$(NM)' GUEST_CFLAGS='$(picolibc_flags)' \
 		scripts/picolibc build/src/picolibc build/picolibc.work build/picolibc && touch $@
+
+# Files that change only when what they say does: versions, flags.
+remember = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
+build/picolibc.flags: always
+	$(call remember,$(CC) $(picolibc_flags))
 
 third_party := build/lwip.fetched build/picolibc.built
 $(lwip_sources): | build/lwip.fetched ;
@@ -96,14 +130,14 @@ $(lwip_sources): | build/lwip.fetched ;
 #### The image
 
 # The version reaches the files that name it and no others: a commit does not rebuild the world.
-revision := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-version := $(VERSION)+$(revision)
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+version := $(VERSION)+$(REVISION)
 versioned := $(shell grep -lw TALLY_VERSION $(sources) /dev/null)
-$(foreach side,guest host,$(call objects,$(side),$(versioned))): version_define := \
-	-DTALLY_VERSION='"$(version)"'
-$(foreach side,guest host,$(call objects,$(side),$(versioned))): build/version
+versioned_objects := $(foreach side,guest host tools native,$(call objects,$(side),$(versioned)))
+$(versioned_objects): version_define := -DTALLY_VERSION='"$(version)"'
+$(versioned_objects): build/version
 build/version: always
-	$(Q)mkdir -p $(@D); echo '$(version)' | cmp -s - $@ || echo '$(version)' >$@
+	$(call remember,$(version))
 
 build/guest/lwip/%.o: build/lwip/% $(third_party)
 	$(call say,CC,lwip/$*)
@@ -119,9 +153,11 @@ build/guest/%.S.o: %.S Makefile | build/packages-build
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -m64 -g -ffile-prefix-map=$(CURDIR)=. -I. -MMD -MP -c $< -o $@
 
+# Renamed into place when it is whole, for whoever boots it meanwhile.
 link = $(Q)$(CC) $(guest_flags) $(reproducible) -flto=auto -nostdlib -static -Wl,--gc-sections \
-	-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments \
-	$(addprefix -T ,$(linker_script)) -o $@ $(1) build/picolibc/lib/libc.a -lgcc
+	-Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 \
+	$(addprefix -T ,$(linker_script)) -o $@.new $(1) build/picolibc/lib/libc.a -lgcc && \
+	mv $@.new $@
 
 build/tally.elf: $(image_objects) $(linker_script)
 	$(call say,LINK,$@)
@@ -149,26 +185,125 @@ build/host/%.c.o: %.c build/lwip.fetched Makefile
 build/unit/library.a: $(host_library)
 	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcsD $@ $^
 
-build/unit/run: $(host_objects) build/unit/library.a
+# Programs of their own, for each has another world under net/: the unit tests, the tests of net/
+# over a device made by hand, the simulator.
+build/unit/run: $(host_objects)
+build/unit/net: $(net_objects)
+build/unit/sim: $(sim_objects)
+host_programs := $(addprefix build/unit/,run net sim)
+# The simulator stands between some functions and their callers: those it defines as __wrap_NAME.
+build/unit/sim: wraps := $(addprefix -Wl$(comma)--wrap=,$(sort $(patsubst __wrap_%,%, \
+	$(shell grep -oh '__wrap_[a-z0-9_]*' tests/sim/*.c))))
+$(host_programs): build/unit/library.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(host_flags) -o $@ $^ -lm
+	$(Q)$(CC) $(host_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
+
+#### The host's tools: the load client, what the appliance is measured against and with
+
+build/tools/%.c.o: %.c Makefile | build/packages-build
+	$(call say,TOOL,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) $(warnings) -I. $(version_define) -MMD -MP -c $< -o $@
+
+# The path natively: net/, app/ and lwIP as the image has them, but for the machine.
+build/native/lwip/%.o: build/lwip/% build/lwip.fetched
+	$(call say,TOOL,lwip/$*)
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -flto -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+
+build/native/%.c.o: %.c build/lwip.fetched Makefile
+	$(call say,TOOL,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -flto $(warnings) -I. $(lwip_includes) \
+		$(version_define) -MMD -MP -c $< -o $@
+
+load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
+null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
+baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
+	$(filter-out app/main.c,$(filter app/%,$(sources))))
+init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
+vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
+native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
+	tests/load/workload.c kernel/chacha.c kernel/entropy.c \
+	$(filter-out app/main.c,$(filter net/% app/%,$(sources))) $(lwip_sources))
+tool_objects := $(load_objects) $(null_objects) $(baseline_objects) $(init_objects) \
+	$(vhost_objects) $(native_objects)
+
+build/tally-load: $(load_objects)
+build/null-server: $(null_objects)
+build/epoll-server: $(baseline_objects)
+build/tools/load.a: $(load_objects)
+	$(Q)rm -f $@ && ar rcsD $@ $^
+
+build/tally-vhost: $(vhost_objects) build/tools/load.a
+build/bench/epoll-server-static: $(baseline_objects)
+build/bench/linux-init: $(init_objects)
+build/bench/native: $(native_objects)
+build/bench/%: static := -static
+build/bench/native: static := -flto=auto
+test_tools := build/tally-load build/null-server
+bench_tools := build/tally-load build/tally-vhost build/epoll-server build/bench/native \
+	build/bench/epoll-server-static build/bench/linux-init
+tools := $(sort $(test_tools) $(bench_tools))
+$(tools):
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) $(static) -o $@ $^ -lm
 
 #### Commands
 
 all: build/tally.elf build/tally.stripped
-	@printf 'build/tally.elf: %s bytes stripped (build/tally.stripped)\n' \
-		"$$(stat -c %s build/tally.stripped)"
+	@printf 'build/tally.elf: %s bytes without symbols\n' "$$(stat -c %s build/tally.stripped)"
 
-help: ## List these commands and the variables they take
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+run: build/tally.elf build/packages-run ## Boot the appliance, its console here; Ctrl-C stops it
+	@exec scripts/run
 
-clean: ## Remove what was compiled; keep the fetched sources and picolibc
-	rm -rf build/guest build/host build/unit build/*.elf build/tally.stripped
+load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events, against `make run`
+	@exec scripts/load
 
-distclean: ## Remove build/; the cache of fetched tarballs outside of the tree stays
+debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
+	@exec scripts/debug
+
+test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
+	@exec scripts/test
+
+unit: build/unit/run build/unit/net ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
+	@build/unit/run $(FILTER)
+	@build/unit/net $(FILTER)
+
+sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
+	@build/unit/sim $(if $(SEED),--seed $(SEED),--time $(TIME))
+
+guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU
+	@exec scripts/guest
+
+e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a tap (FILTER=NAME)
+	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)')
+
+bench: all $(bench_tools) build/packages-run build/packages-bench ## Measure (BENCH_ARGS=--help)
+	@exec scripts/bench $(BENCH_ARGS)
+
+check: build/packages-build ## Hold the rules of the tree: includes, layout, lengths, dead files
+	@exec scripts/check
+
+reproducible: all ## Build in another place, and see that the bytes are the same
+	@exec scripts/reproducible
+
+fuzz: build/packages-build build/packages-fuzz ## Run the fuzzers, TIME=60 seconds each (FUZZ=names)
+	@exec scripts/fuzz $(TIME) $(FUZZ)
+
+clean: ## Remove what was compiled; keep third-party sources and picolibc
+	rm -rf build/guest build/host build/native build/unit build/tools build/fuzz build/bench \
+		$(tools) build/*.elf build/tally.stripped
+
+distclean: ## Remove build/; the cache of fetched tarballs, outside of the tree, stays
 	rm -rf build
 
-always:
-.PHONY: all help clean distclean always
+help: ## List all this
+	@echo 'Commands:'
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
+	@echo 'Variables, as in `make run PORT=9000 ARGS="max-users=1000000 log=debug"`:'
+	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
--include $(wildcard build/guest/*/*.d build/host/*/*.d build/guest/*/*/*.d build/host/*/*/*.d)
+always:
+.PHONY: all run load debug test unit sim guest e2e bench check reproducible fuzz clean distclean \
+	help always
+
+-include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_library) \
+	$(host_objects) $(net_objects) $(sim_objects) $(tool_objects)))
