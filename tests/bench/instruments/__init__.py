@@ -1,0 +1,1 @@
+"""The instruments of `make bench`; scripts/bench is their command line."""

@@ -1,0 +1,105 @@
+"""Instructions a request in the guest, all of it: net/, app/, lwIP, and the driver of the device.
+
+Under -icount shift=0 the emulator's clock, and with it the TSC, moves by 1 ns an instruction. The
+appliance sums up the time of those turns of its loop that did work (tally_busy_seconds_total): so
+the time is a count, and what the idle loop executes is not in it.
+"""
+
+import re
+import resource
+import subprocess
+import time
+
+from . import machine
+from .tools import BenchError, built, die_with_parent, median
+
+CASES = ((64, 1), (64, 16), (1000, 1), (1000, 16), (10000, 1), (10000, 16))
+
+_USERS = 75000  # of the load client: once they are all known, each request costs the same
+_SECONDS = 1.5  # a count
+_WARM_SECONDS_MAX = 60
+_DESCRIPTORS_SPARE = 100
+
+
+def _metric(text, name):
+    found = re.search(rf"^{name} (\S+)$", text, re.M)
+    if not found:
+        raise BenchError(f"/metrics has no {name}")
+    return float(found.group(1))
+
+
+class _Load:
+    """The load client, running for as long as it is wanted."""
+
+    def __init__(self, guest, connections, depth):
+        with guest.namespace.entered():
+            self._popen = subprocess.Popen(
+                (built("tally-load"), "--quiet", "--no-check", "--requests", str(10**9),
+                 "--connections", str(connections), "--depth", str(depth), "--timeout-s", "300",
+                 f"{guest.address}:{guest.port}"),
+                stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._popen.kill()
+        self._popen.wait()
+
+
+def _warm_up(guest, connections):
+    end = time.monotonic() + _WARM_SECONDS_MAX
+    while time.monotonic() < end:
+        if _metric(guest.get("/metrics"), "events_processed_total") > _USERS + 2 * connections:
+            return
+        time.sleep(0.1)
+    raise BenchError(f"no {_USERS} events within {_WARM_SECONDS_MAX} s")
+
+
+def _count(guest, ns_per_instruction):
+    """What a request took: instructions, and frames received; and how many came in a batch."""
+    before = guest.get("/metrics")
+    time.sleep(_SECONDS)
+    after = guest.get("/metrics")
+    events, busy, batches, frames = (
+        _metric(after, name) - _metric(before, name)
+        for name in ("events_processed_total", "tally_busy_seconds_total", "tally_batches_total",
+                     "tally_received_packets_total"))
+    if events == 0:
+        raise BenchError("no events")
+    return {"total": busy * 1e9 / ns_per_instruction / events, "batch": events / batches,
+            "frames": frames / events}
+
+
+def _count_case(arguments, namespace, image, connections, depth):
+    if connections + _DESCRIPTORS_SPARE > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        raise BenchError("ulimit -n is too low")
+    # One machine a case: what is counted does not depend on what ran before. Some connections to
+    # spare, for /metrics.
+    with machine.tally(namespace, image, f"max-connections={max(connections + 8, 1024)}",
+                       extra=("-icount", "shift=0")) as guest:
+        guest.wait_for("listening on", 30)
+        # An instruction is exactly 1 ns of the emulator's clock; the guest's is calibrated by it.
+        mhz = float(guest.wait_for(r"TSC at ([0-9.]+) MHz", 1).group(1))
+        with _Load(guest, connections, depth):
+            _warm_up(guest, connections)
+            counts = [_count(guest, 1000 / mhz) for _ in range(min(arguments.runs, 3))]
+        # The load must have been answered without loss: else other work was counted, too.
+        if _metric(guest.get("/metrics"), "tally_connections_gave_way_total") > 0:
+            raise BenchError("connections were reset for want of memory")
+    return {what: median(count[what] for count in counts) for what in counts[0]}
+
+
+def instructions(arguments, note):
+    """{case: {"total": instructions a request, "batch": requests a batch, "frames": a request}}."""
+    results = {}
+    with machine.Namespace("icount") as namespace:
+        for connections, depth in CASES:
+            case = f"{connections}/{depth}"
+            try:
+                results[case] = _count_case(arguments, namespace, built("tally.elf"), connections,
+                                            depth)
+            except (BenchError, OSError) as error:
+                note(f"guest, {connections} connections, depth {depth}: {error}")
+                results[case] = {"error": str(error)}
+    return results

@@ -1,0 +1,135 @@
+"""The table, and the counts' reference."""
+
+import json
+import os
+
+from .callgrind import STAGE_NAMES
+from .tools import TOP
+
+REFERENCE = os.path.join(TOP, "tests", "bench", "reference.json")
+_REGRESSION = 0.05
+
+
+def _reference():
+    try:
+        with open(REFERENCE, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+def _counts(results):
+    """{instrument: {case: total}} of those that count."""
+    return {name: {case: round(value["total"], 1) for case, value in results[name].items()
+                   if "total" in value}
+            for name in ("guest", "callgrind") if name in results}
+
+
+def update_reference(results):
+    reference = _reference()
+    for name, cases in _counts(results).items():
+        reference.setdefault(name, {}).update(cases)
+    with open(REFERENCE, "w", encoding="utf-8") as file:
+        json.dump(reference, file, indent=1)
+        file.write("\n")
+
+
+def _title(text):
+    print(f"\n{text}")
+
+
+def _beside(count, reference):
+    if reference is None:
+        return f"{'-':>9}"
+    change = count / reference - 1
+    mark = "  REGRESSION" if change > _REGRESSION else ""
+    return f"{reference:>9.1f} {100 * change:>+6.1f} %{mark}"
+
+
+def _case(text):
+    connections, depth = text.split("/")
+    return f"{connections:>7} conn, depth {depth:>2}"
+
+
+def _failed(case, value):
+    if "error" in value:
+        print(f"  {_case(case)}   failed (see the notes)")
+    return "error" in value
+
+
+def _show_guest(guest, reference):
+    _title("Instructions a request, in the guest (-icount); reference beside it")
+    for case, value in guest.items():
+        if not _failed(case, value):
+            print(f"  {_case(case)} {value['total']:>9.1f} "
+                  f"{_beside(value['total'], reference.get(case))}   "
+                  f"({value['batch']:.0f} requests a batch, {value['frames']:.2f} frames each)")
+
+
+def _show_callgrind(callgrind, reference):
+    _title("Instructions a request, compiled for the host (callgrind); reference beside it")
+    for case, value in callgrind.items():
+        if not _failed(case, value):
+            print(f"  {_case(case)} {value['total']:>9.1f} "
+                  f"{_beside(value['total'], reference.get(case))}")
+    _title("  by stage")
+    good = {case: value for case, value in callgrind.items() if "stages" in value}
+    print(" " * 14 + "".join(f"{case:>10}" for case in good))
+    for stage in STAGE_NAMES:
+        print(f"    {stage:<10}" + "".join(f"{value['stages'][stage]:>10.1f}"
+                                           for value in good.values()))
+    for case in ("64/1", "64/16"):
+        if case in good:
+            _title(f"  most costly functions, {_case(case).strip()}")
+            for function, count in good[case]["top"][:25]:
+                print(f"    {count:>8.1f}  {100 * count / good[case]['total']:>4.1f} %  {function}")
+
+
+def _show_native(native):
+    _title("Nanoseconds a request, compiled for the host, frame to frame: medians")
+    print(f"{'server':>35}{'(fastest run)':>15}{'with clients':>14}")
+    for case, value in native.items():
+        if not _failed(case, value):
+            print(f"  {_case(case)} {value['server']:>9.1f}{value['server_least']:>15.1f}"
+                  f"{value['total']:>14.1f}")
+
+
+def _show_tap(tap):
+    _title("Requests a second: tally and linux over a tap, epoll and nginx on loopback; medians")
+    print(f"  {'client/depth':<14}{'server':<8}{'requests/s':>11}{'tally is':>10}"
+          f"{'CPU ns a request: vCPU':>25}{'other':>9}{'client':>9}")
+    for case, servers in tap.items():
+        for name, value in servers.items():
+            ratio = ""
+            if "tally" in servers:
+                ratio = f"{servers['tally']['rate'] / value['rate']:.2f} x"
+            print(f"  {case:<14}{name:<8}{value['rate']:>11.0f}{ratio:>10}{value['vcpu_ns']:>25.0f}"
+                  f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}")
+
+
+def _show_boot(boot):
+    _title("Boot")
+    print(f"  emulator's start to the first 200     {1000 * boot['first_200_s']:>8.1f} ms")
+    print(f"  first instruction to listening        {1000 * boot['entry_to_listening_s']:>8.3f} ms")
+    print(f"  image, stripped                       {boot['image_bytes'] / 1024:>8.1f} KiB")
+    memory = boot["smallest_memory_mib"]
+    print(f"  smallest memory (1,000 conn, 75,000 users) {memory if memory else '-':>3} MiB")
+
+
+def show(results):
+    about = results["about"]
+    reference = _reference()
+    print(f"Tally {about['commit']}\n{about['machine']}; Linux {about['kernel']}; "
+          f"{about['emulator']}; load average {about['load']:.1f} at the start")
+    if "guest" in results:
+        _show_guest(results["guest"], reference.get("guest", {}))
+    if "callgrind" in results:
+        _show_callgrind(results["callgrind"], reference.get("callgrind", {}))
+    if "native" in results:
+        _show_native(results["native"])
+    if "tap" in results:
+        _show_tap(results["tap"])
+    if "boot" in results:
+        _show_boot(results["boot"])
+    for note in results["notes"]:
+        print(f"\nnote: {note}")
