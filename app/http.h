@@ -61,7 +61,7 @@ struct http_body {
 struct http_parser {
     /* Valid from HTTP_READY to http_reset(); the method at once, HTTP_METHOD_OTHER before it. */
     struct http_request request;
-    struct http_error error;     /* valid after HTTP_ERROR */
+    struct http_error error; /* valid after HTTP_ERROR */
     /* The rest is http.c's. */
     uint64_t length;       /* the method's letters, then the value of Content-Length */
     uint32_t remaining;    /* of the content, or of the current chunk */

@@ -32,7 +32,8 @@
 
 /*
  * Without max-connections=. The challenge's Go tester with 1,000 workers dials up to twice as many
- * connections when it starts, and takes it ill if one of them has given way when it comes back to it.
+ * connections when it starts, and takes it ill if one of them has given way when it comes back to
+ * it.
  */
 #define CONNECTIONS_DEFAULT       4096
 #define CONNECTIONS_DEFAULT_LEAST 64

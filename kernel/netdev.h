@@ -39,8 +39,8 @@ bool netdev_link_is_up(void);
 /* ---- receiving ---- */
 
 /*
- * A run of bytes that the device has written, in one piece of memory. A frame is one or more pieces.
- * Ring buffers that lie one after another in memory are given as one piece: a 64 KiB train
+ * A run of bytes that the device has written, in one piece of memory. A frame is one or more
+ * pieces. Ring buffers that lie one after another in memory are given as one piece: a 64 KiB train
  * (GUEST_TSO4 with MRG_RXBUF) is one or two pieces, not sixteen.
  *
  * The bytes are writable by the receiver, and NETDEV_HEADROOM_BYTES before the first piece of a
@@ -59,10 +59,10 @@ struct netdev_piece {
 #define NETDEV_PIECES_MAX 64 /* the most that one frame can have */
 
 /*
- * Takes received frames from the ring: whole frames only, in the order of their arrival. Returns the number of
- * pieces; 0 when nothing has come. pieces_max MUST be at least NETDEV_PIECES_MAX. A frame that is
- * malformed at this level (a length that the device cannot have written, an id it does not
- * own) is dropped and counted, and never reaches the caller.
+ * Takes received frames from the ring: whole frames only, in the order of their arrival. Returns
+ * the number of pieces; 0 when nothing has come. pieces_max MUST be at least NETDEV_PIECES_MAX. A
+ * frame that is malformed at this level (a length that the device cannot have written, an id it
+ * does not own) is dropped and counted, and never reaches the caller.
  */
 size_t netdev_receive(struct netdev_piece *pieces, size_t pieces_max);
 
@@ -85,9 +85,9 @@ struct netdev_frame {
     struct netdev_buffer buffers[NETDEV_TRANSMIT_BUFFERS_MAX];
     uint16_t buffer_count; /* 1 to NETDEV_TRANSMIT_BUFFERS_MAX */
     /*
-     * With checksum_start not 0 the device sums the frame from that offset to its end and stores the
-     * result checksum_offset bytes after it; the field there MUST hold the pseudo-header's sum, not
-     * complemented. Only where netdev_info says transmit_checksum.
+     * With checksum_start not 0 the device sums the frame from that offset to its end and stores
+     * the result checksum_offset bytes after it; the field there MUST hold the pseudo-header's sum,
+     * not complemented. Only where netdev_info says transmit_checksum.
      */
     uint16_t checksum_start;
     uint16_t checksum_offset;
@@ -98,9 +98,10 @@ struct netdev_frame {
 size_t netdev_transmit_space(void);
 
 /*
- * Queues a frame; buffer_count MUST NOT exceed netdev_transmit_space(). The buffers belong to the device
- * until the token comes back. NETDEV_HEADROOM_BYTES before buffers[0].bytes are overwritten. The driver may
- * publish what is queued early (every 16 frames or so); netdev_flush() publishes the rest.
+ * Queues a frame; buffer_count MUST NOT exceed netdev_transmit_space(). The buffers belong to the
+ * device until the token comes back. NETDEV_HEADROOM_BYTES before buffers[0].bytes are overwritten.
+ * The driver may publish what is queued early (every 16 frames or so); netdev_flush() publishes the
+ * rest.
  */
 void netdev_transmit(const struct netdev_frame *frame);
 

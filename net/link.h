@@ -37,8 +37,8 @@ bool link_is_up(void);
 bool link_watch(void);
 
 /*
- * Called for each TCP segment to our address, before lwIP gets it, with its packet; server.c. `sound`:
- * its checksum is known to be right. After LINK_PASS, and lwIP, link_admitted() follows.
+ * Called for each TCP segment to our address, before lwIP gets it, with its packet; server.c.
+ * `sound`: its checksum is known to be right. After LINK_PASS, and lwIP, link_admitted() follows.
  */
 enum link_verdict {
     LINK_DROP, /* `p` remains the caller's */

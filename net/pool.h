@@ -1,7 +1,7 @@
 /*
- * Memory for lwIP: blocks of seven kinds, taken and given back in constant time. All of it is carved
- * once from the memory given to pool_init(); when a size has run out, the next larger serves, and
- * when that has too the answer is NULL, and it is counted.
+ * Memory for lwIP: blocks of seven kinds, taken and given back in constant time. All of it is
+ * carved once from the memory given to pool_init(); when a size has run out, the next larger
+ * serves, and when that has too the answer is NULL, and it is counted.
  *
  *     class         block     for
  *     POOL_TINY        32     TCP segments

@@ -2,9 +2,9 @@
  * What lwIP's way costs, from ip4_input() to the callback: some 520 instructions, most of them for
  * cases that a segment in order cannot be. This way: about 110.
  *
- * It is a second place that knows how a PCB is kept, and so it must stay narrow and be held equal to
- * the first: tests/net sends the same segments both ways and compares every field. It
- * takes a segment only when
+ * It is a second place that knows how a PCB is kept, and so it must stay narrow and be held equal
+ * to the first: tests/net sends the same segments both ways and compares every field. It takes a
+ * segment only when
  *
  *     - the connection is ESTABLISHED, nothing lies out of order, no loss is being mended;
  *     - it has no options, and no flags but ACK and PSH;

@@ -11,8 +11,8 @@
 struct pbuf;
 
 /*
- * Takes a segment for `conn` that is in order and nothing but data and an acknowledgement, and does with it
- * what lwIP would have done, no more and no less. `p` begins with the IP header; it was checked by
- * guard.c and its checksum is right. False: nothing was done, lwIP must judge.
+ * Takes a segment for `conn` that is in order and nothing but data and an acknowledgement, and does
+ * with it what lwIP would have done, no more and no less. `p` begins with the IP header; it was
+ * checked by guard.c and its checksum is right. False: nothing was done, lwIP must judge.
  */
 bool predict_segment(struct server_conn *conn, struct pbuf *p);

@@ -116,10 +116,10 @@ struct server_counters {
     uint64_t retransmissions;
     uint64_t batches;
     uint64_t segments_predicted; /* that were just what was expected (predict.h) */
-    uint64_t busy_ns;        /* in turns that received or sent something */
-    uint64_t timeouts;       /* deadlines that passed, of any kind */
-    uint64_t dropped_frames; /* refused before lwIP saw them */
-    uint64_t memory_short;   /* allocations that lwIP was refused, segments that found no room */
+    uint64_t busy_ns;            /* in turns that received or sent something */
+    uint64_t timeouts;           /* deadlines that passed, of any kind */
+    uint64_t dropped_frames;     /* refused before lwIP saw them */
+    uint64_t memory_short; /* allocations that lwIP was refused, segments that found no room */
     /* of the device: */
     uint64_t received_frames, received_bytes, transmitted_frames, transmitted_bytes;
 };

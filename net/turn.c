@@ -15,9 +15,9 @@
  * connection whose peer has read nothing for longest is reset (deadlines_slowest_reader()): those
  * who read go on. When there is none such, the turn is tried again in the next batch.
  *
- * What TCP has acknowledged must be kept until its turn comes, so room for it is set aside before TCP
- * sees it (turn_admits()). Without room the segment is dropped, as if the wire had lost it: the peer
- * sends it again, and nobody is reset.
+ * What TCP has acknowledged must be kept until its turn comes, so room for it is set aside before
+ * TCP sees it (turn_admits()). Without room the segment is dropped, as if the wire had lost it: the
+ * peer sends it again, and nobody is reset.
  */
 #include "net/turn.h"
 

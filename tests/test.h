@@ -3,8 +3,9 @@
  *
  *     TEST(sum_is_exact_in_any_order) { CHECK(sum_value(&s) == 1.0); }
  *
- * Tests register themselves in the section `tests`; test_run_all() runs them in link order, prints a line for
- * each that fails and returns how many failed. A failed CHECK ends its test, not the run.
+ * Tests register themselves in the section `tests`; test_run_all() runs them in link order, prints
+ * a line for each that fails and returns how many failed. A failed CHECK ends its test, not the
+ * run.
  */
 #pragma once
 

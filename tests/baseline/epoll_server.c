@@ -1,16 +1,16 @@
 /*
  * The baseline: the appliance's own app/ files behind an ordinary epoll loop of Linux.
  *
- * It implements net/server.h over the host's sockets, so that whatever differs from the appliance in
- * a measurement is what lies under app/: a kernel, its TCP and its system calls, against lwIP and a
- * polled ring. It does what a careful server of its kind does and no more: one thread, non-blocking
- * sockets, level-triggered epoll, one read and at most one write for each connection that has
- * something, TCP_NODELAY.
+ * It implements net/server.h over the host's sockets, so that whatever differs from the appliance
+ * in a measurement is what lies under app/: a kernel, its TCP and its system calls, against lwIP
+ * and a polled ring. It does what a careful server of its kind does and no more: one thread,
+ * non-blocking sockets, level-triggered epoll, one read and at most one write for each connection
+ * that has something, TCP_NODELAY.
  *
  *     epoll-server [ADDRESS:]PORT [CONNECTIONS_MAX [USERS_MAX]]
  *
- * SIGINT and SIGTERM end it with status 0. What it is not: protected. Its deadlines are swept once a
- * second, and a peer that does not read is closed only then.
+ * SIGINT and SIGTERM end it with status 0. What it is not: protected. Its deadlines are swept once
+ * a second, and a peer that does not read is closed only then.
  */
 #define _GNU_SOURCE /* accept4() */
 #include <arpa/inet.h>

@@ -173,7 +173,9 @@ static void expect_an_answer_of_2000(void)
     EXPECT_EQ(received, 2000);
 }
 
-/* What waits for the ARP reply of an address that nobody has must not wait in everybody's memory. */
+/*
+ * What waits for the ARP reply of an address that nobody has must not wait in everybody's memory.
+ */
 NET_TEST(syns_from_addresses_that_nobody_has_leave_memory_for_others)
 {
     rig_start_default(64);

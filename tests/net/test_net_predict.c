@@ -1,7 +1,7 @@
 /*
  * Header prediction does what lwIP does: two connections get the same segments, one with
- * checksums that the device vouches for (they are predicted), the other without (lwIP judges), and after each
- * step their PCBs are the same.
+ * checksums that the device vouches for (they are predicted), the other without (lwIP judges), and
+ * after each step their PCBs are the same.
  */
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
