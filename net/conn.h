@@ -57,8 +57,9 @@ struct server_conn {
     struct pbuf *unread_first, *unread_last;
     uint16_t unread_offset; /* bytes of unread_first that were taken */
     uint8_t phase, deadline, flags;
-    uint8_t slice; /* of the timers (timers.c) */
-    uint16_t owed; /* blocks set aside for what has come in this batch (turn.c) */
+    uint8_t slice;  /* of the timers (timers.c) */
+    uint16_t owed;  /* blocks set aside for what has come in this batch (turn.c) */
+    uint8_t mac[6]; /* where its segments come from, and go to (link.c) */
 
     struct server_conn *touched_next;
     struct list_node deadline_node;

@@ -11,6 +11,7 @@
 #include "net/endpoint.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
@@ -74,6 +75,7 @@ static err_t passive_open(u8_t id, struct tcp_pcb_listen *listener, struct tcp_p
     struct server_conn *const conn = conns_add(key, pcb);
     if (conn == NULL)
         return ERR_MEM;
+    memcpy(conn->mac, link_source(), sizeof conn->mac);
     tcp_ext_arg_set(pcb, id, conn);
     tcp_ext_arg_set_callbacks(pcb, id, &callbacks);
     tcp_arg(pcb, conn);

@@ -7,6 +7,7 @@
 
 #define ETHERNET_BYTES 14
 #define ARP_BYTES      28
+#define GROUP_ADDRESS  0x01 /* of a MAC address' first byte: nobody sends from one */
 #define IP_BYTES       20
 #define TCP_BYTES      20
 #define UDP_BYTES      8
@@ -150,7 +151,7 @@ static bool is_for_us(const struct guard_self *self, const uint8_t *destination)
 enum guard_kind guard_check(const struct guard_self *self, const uint8_t *bytes, size_t len,
                             size_t total_len, struct guard_frame *frame)
 {
-    if (len < ETHERNET_BYTES || !is_for_us(self, bytes))
+    if (len < ETHERNET_BYTES || !is_for_us(self, bytes) || (bytes[6] & GROUP_ADDRESS) != 0)
         return GUARD_REFUSED;
     switch (get16(bytes + 12)) {
     case TYPE_IP:

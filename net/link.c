@@ -42,6 +42,7 @@ struct received {
 static struct {
     struct netif netif;
     struct guard_self self;
+    const uint8_t *source; /* see link_source() */
     struct link_counters counters;
     size_t receive_space; /* RECEIVE_SPACE, or half of a ring that is smaller */
     size_t in_flight;     /* frames whose tokens are out */
@@ -70,6 +71,11 @@ struct netif *link_netif(void)
 uint32_t link_address(void)
 {
     return netif_ip4_addr(&link_state.netif)->addr;
+}
+
+const uint8_t *link_source(void)
+{
+    return link_state.source;
 }
 
 bool link_is_up(void)
@@ -201,6 +207,31 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
     return ERR_OK;
 }
 
+/*
+ * lwIP's output, in place of etharp_output(). A connection's segments go to where its own come
+ * from: no ARP entry need be there, so nobody on the link can cut a connection by filling the table
+ * (32 entries) with forged addresses, and a burst of SYNs from new hosts waits for no resolution.
+ */
+static err_t send_packet(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
+{
+    const struct ip_hdr *const ip = p->payload;
+    const struct tcp_hdr *const tcp =
+        (const struct tcp_hdr *)((const uint8_t *)p->payload + IP_HLEN);
+    const uint8_t *mac = NULL;
+
+    if (ip->_proto == IP_PROTO_TCP)
+        mac = link_peer(ip->dest.addr, lwip_ntohs(tcp->dest), lwip_ntohs(tcp->src));
+    if (mac == NULL)
+        return etharp_output(netif, p, next_hop);
+    if (pbuf_add_header(p, ETHERNET_BYTES) != 0)
+        return ERR_BUF;
+    struct eth_hdr *const ethernet = p->payload;
+    memcpy(&ethernet->dest, mac, sizeof ethernet->dest);
+    memcpy(&ethernet->src, netif->hwaddr, sizeof ethernet->src);
+    ethernet->type = PP_HTONS(ETHTYPE_IP);
+    return send_frame(netif, p);
+}
+
 bool link_flush(void)
 {
     const bool had = link_state.to_flush;
@@ -299,6 +330,7 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
     }
 
     struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
+    link_state.source = pieces[0].bytes + 6;
     link_state.netif.chksum_flags =
         (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
                 (pieces[0].checksum_valid ? 0 : link_state.check_flags));
@@ -358,7 +390,7 @@ static err_t init_netif(struct netif *netif)
 
     netif->name[0] = 'e';
     netif->name[1] = 'n';
-    netif->output = etharp_output;
+    netif->output = send_packet;
     netif->linkoutput = send_frame;
     netif->mtu = info->mtu_bytes;
     netif->hwaddr_len = sizeof info->mac;

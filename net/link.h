@@ -49,6 +49,15 @@ enum link_verdict {
 enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound);
 void link_admitted(void);
 
+/* The MAC address that the frame being delivered came from; 6 bytes. */
+const uint8_t *link_source(void);
+
+/*
+ * The MAC address of the connection between our `port` and the peer's, NULL if there is none such;
+ * server.c. `address` in network byte order, ports in host byte order.
+ */
+const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
+
 /*
  * Takes what the device has received, at most NETDEV_PIECES_MAX pieces, and hands it to lwIP.
  * Returns the number of frames; 0 also while the transmit ring is too full for what they could be

@@ -5,6 +5,7 @@
 #include "net/server.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "kernel/netdev.h"
 #include "lwip/init.h"
@@ -148,6 +149,7 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
         conns_touch(conn);
         if (sound && predict_segment(conn, p)) {
             server.counters.segments_predicted++;
+            memcpy(conn->mac, link_source(), sizeof conn->mac);
             return LINK_TAKEN;
         }
     }
@@ -167,6 +169,14 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
     conns_show(conn);
     conns_touch(conn);
     return LINK_PASS;
+}
+
+const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port)
+{
+    if (port != server.config.port)
+        return NULL;
+    const struct server_conn *const conn = conns_find(conns_key(address, peer_port));
+    return conn != NULL ? conn->mac : NULL;
 }
 
 void link_admitted(void)

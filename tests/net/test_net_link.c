@@ -32,7 +32,8 @@ NET_TEST(a_gratuitous_arp_announces_the_address)
     EXPECT(memcmp(frame + 38, "\x0a\x00\x00\x02", 4) == 0);
 }
 
-NET_TEST(answers_wait_for_arp)
+/* A burst from a host that ARP does not know, nor needs to. */
+NET_TEST(answers_go_to_where_the_segments_came_from)
 {
     rig_start_default(64);
     struct rig_segment syn = {
@@ -45,13 +46,7 @@ NET_TEST(answers_wait_for_arp)
         syn.port = (uint16_t)(4000 + i);
         EXPECT(rig_arrive(&syn));
     }
-    EXPECT_EQ(rig_other(frame), 42);
-    EXPECT(memcmp(frame + 38, "\x0a\x00\x00\x08", 4) == 0);
-    memcpy(frame, arp_request, 42);
-    memcpy(frame, fake_netdev_default.mac, 6);
-    frame[21] = 2;
-    frame[31] = 8;
-    EXPECT(fake_netdev_arrive(frame, 42, false));
+    EXPECT_EQ(rig_other(frame), 0);
     peer_init(&peer, 4000);
     peer.address = syn.address;
     for (uint16_t i = 0; i < 64; i++) {
@@ -59,6 +54,29 @@ NET_TEST(answers_wait_for_arp)
         EXPECT(peer_next(&peer, &segment));
         EXPECT_EQ(segment.flags, SYN | ACK);
     }
+}
+
+/* The reset of a segment that belongs to no connection. */
+NET_TEST(what_belongs_to_no_connection_waits_for_arp)
+{
+    rig_start_default(64);
+    const struct rig_segment stray = {
+        .address = RIG_PEER_ADDRESS + 7,
+        .port = 4000,
+        .server_port = RIG_PORT + 1,
+        .window = 1000,
+        .flags = SYN,
+    };
+    EXPECT(rig_arrive(&stray));
+    EXPECT_EQ(rig_other(frame), 42);
+    EXPECT(memcmp(frame + 38, "\x0a\x00\x00\x08", 4) == 0);
+    memcpy(frame, arp_request, 42);
+    memcpy(frame, fake_netdev_default.mac, 6);
+    frame[21] = 2;
+    frame[31] = 8;
+    EXPECT(fake_netdev_arrive(frame, 42, false));
+    EXPECT(rig_next(stray.address, stray.port, &segment));
+    EXPECT_EQ(segment.flags, RST | ACK);
 }
 
 static size_t ping(uint8_t *bytes, size_t data_len)

@@ -252,6 +252,8 @@ static void take_answer(struct client *c, const struct answer *answer)
     c->answered++;
     sim_shared->answers++;
     note_progress(c);
+    if (c->manners.teases)
+        c->peer.options.window = (uint16_t)(answer->len - 1);
     if (answer->close) {
         c->closing = true;
         for (unsigned i = c->answered; i < c->made; i++)

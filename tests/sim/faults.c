@@ -49,16 +49,19 @@ err_t __wrap_tcp_write(struct tcp_pcb *pcb, const void *data, u16_t len, u8_t fl
 
 static void hoard_class(enum pool_class class, uint32_t left)
 {
-    static const size_t bytes[POOL_CLASSES] = {32,
-                                               128,
-                                               256,
-                                               704,
-                                               POOL_FULL_BYTES,
-                                               LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb)),
-                                               LWIP_MEM_ALIGN_SIZE(sizeof(struct etharp_q_entry))};
-    while (pool_level(class) > left && faults.hoarded < HOARD_MAX) {
+    static const size_t bytes[POOL_CLASSES] = {
+        [POOL_TINY] = 32,
+        [POOL_SMALL] = 128,
+        [POOL_MEDIUM] = 256,
+        [POOL_LARGE] = 704,
+        [POOL_FULL] = POOL_FULL_BYTES,
+        [POOL_PCB] = LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb)),
+    };
+    while (bytes[class] != 0 && pool_level(class) > left && faults.hoarded < HOARD_MAX) {
         pool_expect_pcb(class == POOL_PCB);
-        faults.hoard[faults.hoarded++] = __real_pool_alloc(bytes[class]);
+        void *const block = __real_pool_alloc(bytes[class]);
+        SIM_CHECK(block != NULL, "class %u has %u blocks and gives none", class, pool_level(class));
+        faults.hoard[faults.hoarded++] = block;
     }
     pool_expect_pcb(false);
 }

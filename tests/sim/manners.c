@@ -63,6 +63,12 @@ static void draw_crimes(struct manners *manners, struct peer_options *options)
     }
     if (has(HABIT_SMALL_WINDOW, 500))
         options->window = (uint16_t)prng_scale(1, 2000);
+    if (has(HABIT_LAST_OCTET, 500)) {
+        manners->teases = options->silent_window = true;
+        manners->depth = 1;
+        options->window = 300;
+    }
+    options->overruns = has(HABIT_OVERRUN, 500);
     if (has(HABIT_SILENT, 900)) {
         manners->requests = 0;
         manners->ending = ENDING_WAIT;

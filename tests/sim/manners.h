@@ -7,7 +7,7 @@
 
 #include "tests/sim/peer.h"
 
-#define REQUESTS_MAX 64
+#define REQUESTS_MAX 200
 
 enum ending {
     ENDING_FIN,        /* closes when everything is answered */
@@ -26,6 +26,7 @@ struct manners {
     enum ending ending;
     bool awaits_continue;
     bool never_reads;
+    bool teases; /* HABIT_LAST_OCTET */
     bool stalls; /* in reading, now and then */
     uint64_t stalled_until_ns;
     size_t leaves_at; /* after so many bytes written; 0: stays */

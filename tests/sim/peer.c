@@ -103,10 +103,17 @@ static void send_segment(struct peer *peer, size_t room)
     advance(peer, len + fin);
 }
 
+/* Octets that may be under way. */
+static uint32_t flight_limit(const struct peer *peer)
+{
+    if (peer->options.overruns || peer->send_window > peer->options.flight_max)
+        return peer->options.flight_max;
+    return peer->send_window;
+}
+
 static void send_stream(struct peer *peer)
 {
-    const uint32_t most =
-        peer->send_window < peer->options.flight_max ? peer->send_window : peer->options.flight_max;
+    const uint32_t most = flight_limit(peer);
     for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
         const uint32_t flight = peer->next - peer->una;
         if (left_to_send(peer) > 0) {
@@ -150,8 +157,7 @@ static void time_out(struct peer *peer)
      * All again from the first that is missing, cut as it may be; into a closed window, an octet.
      */
     peer->next = peer->una;
-    const uint32_t flight =
-        peer->send_window < peer->options.flight_max ? peer->send_window : peer->options.flight_max;
+    const uint32_t flight = flight_limit(peer);
     send_segment(peer, flight > 0 ? flight : 1);
 }
 
@@ -230,6 +236,8 @@ void peer_read(struct peer *peer, size_t up_to)
 {
     peer->read = up_to;
     if (peer->state != PEER_OPEN || peer->fin_taken)
+        return;
+    if (peer->options.silent_window)
         return;
     const int32_t half = (peer->options.window + 1) / 2;
     const int32_t step = half < WINDOW_STEP ? half : WINDOW_STEP;
@@ -358,6 +366,8 @@ static bool take_data(struct peer *peer, const struct segment *segment)
     const uint32_t before = peer->expected;
     if (offset < 0 || distance(segment->number, peer->expected) > 70000)
         return false;
+    if (peer->options.silent_window)
+        (void)window_now(peer);
     if (!peer->options.number_reused)
         check_data(peer, segment);
     const bool in_order = distance(segment->number, peer->expected) <= 0;

@@ -32,6 +32,8 @@ struct peer_options {
     uint32_t rto_ms;
     uint32_t ack_delay_ms; /* 0: at once */
     bool keeps_out_of_order;
+    bool overruns;      /* does not mind the appliance's window */
+    bool silent_window; /* opens its window without saying so */
     bool number_reused; /* the address and port had a connection before: late segments may come */
 };
 

@@ -69,7 +69,7 @@ static void draw_clients(bool in_peace)
         profile.connections_max += profile.honest + profile.others;
         profile.blind = perhaps(500, 10, 500);
         profile.habit[HABIT_PORT_REUSE] = profile.habit[HABIT_NEVER_READS] = false;
-        profile.habit[HABIT_STALLED_READER] = false;
+        profile.habit[HABIT_STALLED_READER] = profile.habit[HABIT_OVERRUN] = false;
     } else if (prng_permille(600)) {
         profile.syns = perhaps(400, 10, 3000);
         profile.blind = perhaps(500, 10, 500);
@@ -103,7 +103,8 @@ void profile_draw(void)
     draw_wire(in_peace);
     draw_clients(in_peace);
     draw_faults(in_peace);
-    profile.chaos_ns = prng_range(3, 25) * SIM_S;
+    /* Floods take a while to fill what they fill. */
+    profile.chaos_ns = (profile.syns > 100 ? 20 : 0) * SIM_S + prng_range(3, 25) * SIM_S;
 
     const bool wire_is_good = profile.loss == 0 && profile.repeat == 0 && profile.reorder == 0 &&
                               profile.corrupt == 0 && profile.truncate == 0;
@@ -113,9 +114,9 @@ void profile_draw(void)
     const bool all_fit = profile.honest + profile.others + 2 <= profile.connections_max;
     profile.demands_progress = profile.jumps == 0 && (all_fit || !others_hold_slots());
     profile.orderly = wire_is_good && machine_is_good;
-    profile.strict = profile.orderly && all_fit && profile.syns == 0 && profile.noise == 0 &&
-                     !profile.habit[HABIT_PORT_REUSE] && !profile.habit[HABIT_NEVER_READS] &&
-                     !profile.habit[HABIT_STALLED_READER];
+    profile.strict = profile.orderly && all_fit && !profile.habit[HABIT_OVERRUN] &&
+                     profile.syns == 0 && profile.noise == 0 && !profile.habit[HABIT_PORT_REUSE] &&
+                     !profile.habit[HABIT_NEVER_READS] && !profile.habit[HABIT_STALLED_READER];
 }
 
 void profile_calm_down(void)
@@ -138,7 +139,7 @@ void profile_print(void)
         "tiny segments",  "giant segments", "tiny MSS",     "small window",
         "stalled reader", "port reuse",     "numbers wrap", "ISN wraps",
         "silent",         "slow",           "reset",        "vanish",
-        "never reads"};
+        "never reads",    "last octet",     "overrun"};
     printf("appliance: %u connections, %u users, population %u, idle %u head %u body %u send %u "
            "linger %u ms, clock from %" PRIu64 " ms\n",
            profile.connections_max, profile.users_max, profile.population, profile.idle_ms,

@@ -36,6 +36,8 @@ enum habit {
     HABIT_RESET,
     HABIT_VANISH,
     HABIT_NEVER_READS,
+    HABIT_LAST_OCTET, /* its window ends an octet before the answer does */
+    HABIT_OVERRUN,    /* sends beyond the appliance's window */
     HABIT_COUNT
 };
 

@@ -16,6 +16,7 @@
 #include "tests/sim/abuse.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/inside.h"
 #include "tests/sim/model.h"
 #include "tests/sim/prng.h"
 #include "tests/sim/profile.h"
@@ -24,6 +25,7 @@
 
 #define STEP_NS_MAX   (5 * SIM_MS) /* the appliance's timers tick every 31 ms */
 #define STEP_NS_MIN   1000
+#define INSIDE_EVERY  8
 #define CALM_NS_MAX   (300 * SIM_S)
 #define LAST_NS_MAX   (30 * SIM_S)
 #define EMPTY_NS      (45 * SIM_S) /* TIME-WAIT, half-open, retransmissions of what is left */
@@ -235,6 +237,8 @@ static void step(void)
     abuse_run();
     for (unsigned polls = prng_range(1, 3); polls > 0 && !faults_machine_is_paused(); polls--)
         (void)server_poll();
+    if (sim_shared->steps % INSIDE_EVERY == 0 && !faults_machine_is_paused())
+        inside_check(&start.config);
     take_from_server();
     deliver_to_clients();
     clients_run();
