@@ -80,6 +80,24 @@ NET_TEST(a_peer_that_has_shut_down_its_side_has_send_ms_too)
     } while ((segment.flags & RST) == 0);
 }
 
+NET_TEST(an_old_segment_does_not_open_a_closed_window)
+{
+    rig_start_default(16);
+    peer_init(&peer, 4000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    peer.window = 0;
+    peer_send(&peer, "b100\n");
+    rig_poll();
+    rig_discard();
+    peer.window = 5000;
+    peer_segment(&peer, ACK, peer.next - 50, peer.expected, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.len, 0);
+    EXPECT(!peer_next(&peer, &segment));
+}
+
 /* ---- who gives way ---- */
 
 NET_TEST(an_ack_with_a_guessed_number_makes_nobody_give_way)
