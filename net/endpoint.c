@@ -204,7 +204,9 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
         return refuse(pcb);
 
     const u32_t end = header->seqno + p->tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
-    /* Section 3.10.7.4 again: what is old is acknowledged, no more. lwIP would take a window of it. */
+    /*
+     * Section 3.10.7.4 again: what is old is acknowledged, no more. lwIP would take a window of it.
+     */
     if (is_after(pcb->rcv_nxt, header->seqno) && !is_after(end, pcb->rcv_nxt))
         return refuse(pcb);
     if (is_after(header->seqno, pcb->rcv_nxt) && end != header->seqno)
