@@ -94,11 +94,22 @@ void deadlines_sending(struct server_conn *conn)
     conn->progress_ns = server.batch_ns;
 }
 
+/*
+ * More than an answer to an event or two: blocks whose return would help. When the link is flooded
+ * every reader looks slow, also one that was sent 150 bytes and whose ACK waits in a queue.
+ */
+static bool holds_much(const struct server_conn *conn)
+{
+    return TCP_SND_BUF - conn->pcb->snd_buf >= TCP_MSS || !unread_is_empty(conn);
+}
+
 struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
 {
     const uint64_t waited_ns = waited_ms * CLOCK_NS_PER_MS;
+    const uint64_t latest_ns = server.batch_ns < waited_ns ? 0 : server.batch_ns - waited_ns;
+    uint64_t since_ns = latest_ns;
     struct server_conn *slowest = NULL;
-    uint64_t since_ns = server.batch_ns < waited_ns ? 0 : server.batch_ns - waited_ns;
+    bool much = false; /* some that were seen hold much: then they alone count */
     unsigned left = SLOWEST_SEARCH_MAX;
 
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
@@ -107,7 +118,14 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
         /* A handshake holds little, and its client has done nothing wrong. */
         const bool waits = conn->phase != CONN_HALF_OPEN &&
                            (conn->pcb->unacked != NULL || conn->pcb->unsent != NULL);
-        if (waits && conn->progress_ns <= since_ns) {
+        if (!waits || (much && !holds_much(conn)))
+            continue;
+        if (!much && holds_much(conn)) {
+            much = true;
+            slowest = NULL;
+            since_ns = latest_ns;
+        }
+        if (conn->progress_ns <= since_ns) {
             slowest = conn;
             since_ns = conn->progress_ns;
         }

@@ -36,7 +36,8 @@ void deadlines_sending(struct server_conn *conn);
 
 /*
  * The connection whose output has waited longest for acknowledgement, if that is `waited_ms` or
- * more: when memory is short, it gives way. NULL if there is none.
+ * more: when memory is short, it gives way. One that holds little does so only if none holds much.
+ * NULL if there is none.
  */
 struct server_conn *deadlines_slowest_reader(uint32_t waited_ms);
 

@@ -21,13 +21,6 @@
 #include "net/server_state.h"
 #include "net/unread.h"
 
-/*
- * The smallest MSS believed. Every host can reassemble 576 bytes (RFC 1122 section 3.3.2), so
- * segments of 536 can always be sent; a peer that claims less would have us keep an answer in
- * hundreds of pbufs, and with 1 in none at all.
- */
-#define MSS_MIN 536
-
 static uint8_t ext_arg;
 static uint64_t retransmissions;
 
@@ -41,8 +34,8 @@ static void clamp_sizes(struct tcp_pcb *pcb)
 {
     const u16_t mtu = link_netif()->mtu;
     const u16_t most = (u16_t)(mtu - IP_HLEN - TCP_HLEN);
-    if (pcb->mss < MSS_MIN)
-        pcb->mss = MSS_MIN;
+    if (pcb->mss < ENDPOINT_MSS_MIN)
+        pcb->mss = ENDPOINT_MSS_MIN;
     if (pcb->mss > most)
         pcb->mss = most;
     if (pcb->snd_wnd_max < 2 * pcb->mss)

@@ -3,6 +3,13 @@
 
 #include <stdint.h>
 
+/*
+ * The smallest MSS believed. Every host can reassemble 576 bytes (RFC 1122 section 3.3.2), so
+ * segments of 536 can always be sent; a peer that claims less would have us keep an answer in
+ * hundreds of pbufs, and with 1 in none at all.
+ */
+#define ENDPOINT_MSS_MIN 536
+
 /* Listens on `port`. Called once. */
 void endpoint_listen(uint16_t port);
 

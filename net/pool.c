@@ -33,7 +33,8 @@
 #define POOL_UNPOISON(block, bytes) ((void)(block), (void)(bytes))
 #endif
 
-static const uint16_t class_bytes[POOL_CLASSES] = {32, 128, 256, 704, POOL_FULL_BYTES, 256, 32};
+static const uint16_t class_bytes[POOL_CLASSES] = {32,  128, 256, POOL_LARGE_BYTES, POOL_FULL_BYTES,
+                                                   256, 32};
 
 _Static_assert(sizeof(struct tcp_pcb) <= 256, "a PCB fits its class");
 _Static_assert(sizeof(struct etharp_q_entry) != sizeof(struct tcp_seg) &&

@@ -36,7 +36,8 @@ enum pool_class {
     POOL_CLASSES
 };
 
-#define POOL_FULL_BYTES 1600
+#define POOL_LARGE_BYTES 704
+#define POOL_FULL_BYTES  1600
 
 struct pool_budget {
     uint32_t blocks[POOL_CLASSES];

@@ -27,6 +27,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "net/deadlines.h"
+#include "net/endpoint.h"
 #include "net/link.h"
 #include "net/pool.h"
 #include "net/server_state.h"
@@ -51,6 +52,7 @@ static struct {
     size_t used, limit;       /* of `staged` */
     uint8_t *staged;
     size_t pool_half; /* of the full blocks */
+    size_t answer;    /* full blocks that the largest answer takes, to a peer of the smallest MSS */
     size_t owed;      /* full blocks set aside for what was admitted and has not had its turn */
     struct list_node retries;
 } turn;
@@ -67,6 +69,7 @@ void turn_init(void *memory)
     turn.limit = 0;
     turn.staged = memory;
     turn.pool_half = pool_level(POOL_FULL) / 2;
+    turn.answer = server.config.response_bytes_max / ENDPOINT_MSS_MIN + 1 + SPARE_SEGMENTS;
     turn.owed = 0;
     list_init(&turn.retries);
 }
@@ -122,7 +125,9 @@ static bool make_way_for(const struct server_conn *conn, uint32_t waited_ms)
 bool turn_admits(struct server_conn *conn, size_t len)
 {
     const size_t blocks = unread_blocks(len);
-    const size_t wanted = RESERVED_FULL + turn.owed + blocks;
+    /* Were all of it full of requests, there would be none for an answer: nobody would go on. */
+    const bool needs_full = !unread_is_small(len) || pool_level(POOL_LARGE) <= turn.owed;
+    const size_t wanted = RESERVED_FULL + (needs_full ? turn.answer : 0) + turn.owed + blocks;
     if (pool_level(POOL_FULL) < wanted &&
         (!make_way_for(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
         server.counters.memory_short++;

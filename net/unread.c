@@ -130,6 +130,11 @@ size_t unread_blocks(size_t len)
     return len / SPILL_BYTES_MAX + 1;
 }
 
+bool unread_is_small(size_t len)
+{
+    return len <= POOL_LARGE_BYTES - sizeof(struct conn_spill);
+}
+
 bool unread_keep(struct server_conn *conn)
 {
     while (conn->unread_first != NULL) {

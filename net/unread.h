@@ -33,6 +33,9 @@ size_t unread_discard(struct server_conn *conn);
 /* The full blocks of the pool that it takes at most to keep `len` bytes of one segment. */
 size_t unread_blocks(size_t len);
 
+/* Whether a large block is enough for them. */
+bool unread_is_small(size_t len);
+
 /* Copies what lies in the ring. False if memory is out: to be called again when there is some. */
 __attribute__((warn_unused_result)) bool unread_keep(struct server_conn *conn);
 
