@@ -215,6 +215,7 @@ build/native/%.c.o: %.c build/lwip.fetched Makefile
 		$(version_define) -MMD -MP -c $< -o $@
 
 load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
+abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
 	$(filter-out app/main.c,$(filter app/%,$(sources))))
@@ -223,10 +224,11 @@ vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	tests/load/workload.c kernel/chacha.c kernel/entropy.c \
 	$(filter-out app/main.c,$(filter net/% app/%,$(sources))) $(lwip_sources))
-tool_objects := $(load_objects) $(null_objects) $(baseline_objects) $(init_objects) \
-	$(vhost_objects) $(native_objects)
+tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
+	$(init_objects) $(vhost_objects) $(native_objects)
 
 build/tally-load: $(load_objects)
+build/tally-abuse: $(abuse_objects)
 build/null-server: $(null_objects)
 build/epoll-server: $(baseline_objects)
 build/tools/load.a: $(load_objects)
@@ -238,7 +240,7 @@ build/bench/linux-init: $(init_objects)
 build/bench/native: $(native_objects)
 build/bench/%: static := -static
 build/bench/native: static := -flto=auto
-test_tools := build/tally-load build/null-server
+test_tools := build/tally-load build/tally-abuse build/null-server
 bench_tools := build/tally-load build/tally-vhost build/epoll-server build/bench/native \
 	build/bench/epoll-server-static build/bench/linux-init
 tools := $(sort $(test_tools) $(bench_tools))

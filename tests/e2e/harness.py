@@ -33,6 +33,7 @@ class Suite:
         self.is_root = os.environ.get("TALLY_E2E_INSIDE") == "root"
         self.passed = 0
         self.failed = 0
+        self.skipped = 0
         self._module = ""
         self._shared = None
         self._watcher = None
@@ -62,6 +63,11 @@ class Suite:
             self._fail(name, error)
         else:
             self.passed += 1
+
+    def skip(self, name, reason):
+        """A case that this host cannot run."""
+        self.skipped += 1
+        print(f"e2e: skipped {self._module[5:]}: {name}: {reason}", flush=True)
 
     def each(self, table, check):
         """A case for each (name, ...) of the table: check(...)."""
