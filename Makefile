@@ -270,7 +270,7 @@ unit: build/unit/run build/unit/net ## Run the host's tests, under ASan and UBSa
 	@build/unit/net $(FILTER)
 
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
-	@build/unit/sim $(if $(SEED),--seed $(SEED),--time $(TIME))
+	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
 
 guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU
 	@exec scripts/guest

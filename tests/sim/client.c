@@ -290,6 +290,12 @@ static void take_end(struct client *c)
     c->ended = true;
     SIM_CHECK(c->parsed == peer_received(&c->peer), "port %u: closed within an answer",
               c->peer.options.port);
+    /* It has read our FIN, and so all that was asked before it. */
+    const bool read_all = peer_fin_is_acknowledged(&c->peer);
+    SIM_CHECK(!read_all || c->closing || c->answered == c->made ||
+                  c->requests[c->made - 1].kind == ANSWER_ANY,
+              "port %u: closed with %u of %u answers, although all was read", c->peer.options.port,
+              c->answered, c->made);
     if (!c->peer.options.number_reused)
         for (unsigned i = c->answered; i < c->made; i++)
             if (c->requests[i].event != 0 && c->requests[i].kind != ANSWER_ANY)

@@ -68,7 +68,12 @@ static void draw_crimes(struct manners *manners, struct peer_options *options)
         manners->depth = 1;
         options->window = 300;
     }
-    options->overruns = has(HABIT_OVERRUN, 500);
+    if (has(HABIT_OVERRUN, 500)) {
+        options->overruns = true;
+        options->flight_max = 65535;
+        manners->body_max = 60000;
+        manners->depth = 16;
+    }
     if (has(HABIT_SILENT, 900)) {
         manners->requests = 0;
         manners->ending = ENDING_WAIT;

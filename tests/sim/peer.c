@@ -225,6 +225,11 @@ size_t peer_received(const struct peer *peer)
     return peer->expected - peer->irs - 1 - peer->fin_taken;
 }
 
+bool peer_fin_is_acknowledged(const struct peer *peer)
+{
+    return peer->fin_queued && peer->una - peer->options.iss == (uint32_t)peer->out_len + 2;
+}
+
 size_t peer_sent(const struct peer *peer)
 {
     const size_t sent = peer->max - peer->options.iss - 1;
@@ -425,8 +430,7 @@ static void take_segment(struct peer *peer, const struct segment *segment)
         const bool good = take_data(peer, segment);
         acknowledge(peer, !good || peer->fin_taken);
     }
-    if (peer->fin_taken && peer->fin_queued &&
-        peer->una - peer->options.iss == (uint32_t)peer->out_len + 2)
+    if (peer->fin_taken && peer_fin_is_acknowledged(peer))
         end(peer, PEER_CLOSED);
 }
 

@@ -77,6 +77,9 @@ size_t peer_received(const struct peer *peer);
 /* Octets of `out` that have been sent at least once. */
 size_t peer_sent(const struct peer *peer);
 
+/* The appliance has all of `out`, and the FIN behind it. */
+bool peer_fin_is_acknowledged(const struct peer *peer);
+
 /* The application takes octets up to so many in all: the window moves on. */
 void peer_read(struct peer *peer, size_t up_to);
 

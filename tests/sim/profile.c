@@ -133,13 +133,13 @@ void profile_calm_down(void)
 void profile_print(void)
 {
     static const char *const names[HABIT_COUNT] = {
-        "pipeline",       "chunked",        "expect",       "varied heads",
-        "varied bodies",  "long bodies",    "other routes", "invalid",
-        "broken",         "mutated",        "half close",   "cut",
-        "tiny segments",  "giant segments", "tiny MSS",     "small window",
-        "stalled reader", "port reuse",     "numbers wrap", "ISN wraps",
-        "silent",         "slow",           "reset",        "vanish",
-        "never reads",    "last octet",     "overrun"};
+        "pipeline",      "chunked",        "expect",         "varied heads",
+        "varied bodies", "long bodies",    "other routes",   "long answers",
+        "invalid",       "broken",         "mutated",        "half close",
+        "cut",           "tiny segments",  "giant segments", "tiny MSS",
+        "small window",  "stalled reader", "port reuse",     "numbers wrap",
+        "ISN wraps",     "silent",         "slow",           "reset",
+        "vanish",        "never reads",    "last octet",     "overrun"};
     printf("appliance: %u connections, %u users, population %u, idle %u head %u body %u send %u "
            "linger %u ms, clock from %" PRIu64 " ms\n",
            profile.connections_max, profile.users_max, profile.population, profile.idle_ms,

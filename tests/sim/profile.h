@@ -17,6 +17,7 @@ enum habit {
     HABIT_VARIED_BODIES,
     HABIT_LONG_BODIES,
     HABIT_OTHER_ROUTES,
+    HABIT_LONG_ANSWERS,
     HABIT_INVALID,    /* requests that are refused */
     HABIT_BROKEN,     /* requests after which nobody knows where the next begins */
     HABIT_MUTATED,    /* a byte of the head is another */

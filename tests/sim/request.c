@@ -164,7 +164,8 @@ static void make_event(struct request *request, struct bytes *out,
     request->kind = ANSWER_EVENT;
     request->status = 200;
     request->event = new_event(RULE_GOOD, limits);
-    if (profile.habit[HABIT_LONG_BODIES] && prng_permille(150) && limits->body_max > 1200)
+    const bool longer = profile.habit[HABIT_LONG_BODIES] || profile.habit[HABIT_OVERRUN];
+    if (longer && prng_permille(150) && limits->body_max > 1200)
         padding = prng_scale(1, (uint32_t)limits->body_max - 1100);
     const bool varied = profile.habit[HABIT_VARIED_BODIES] && prng_permille(600);
     event_body_good(&body, request->event, varied, padding);
@@ -213,9 +214,11 @@ static const struct route {
 };
 
 static void make_other(struct request *request, struct bytes *out,
-                       const struct request_limits *limits)
+                       const struct request_limits *limits, bool is_long)
 {
-    const struct route *const route = &routes[prng_below(COUNT(routes))];
+    const struct route *route = &routes[prng_below(COUNT(routes))];
+    while (is_long && route->kind != ANSWER_METRICS && route->kind != ANSWER_PAGE)
+        route = &routes[prng_below(COUNT(routes))];
     request->kind = route->kind;
     request->status = route->status;
     request->head_only = strcmp(route->method, "HEAD") == 0;
@@ -338,12 +341,14 @@ void request_make(struct request *request, struct bytes *bytes, const struct req
         make_mutated(request, bytes, limits);
     else if (habit[HABIT_INVALID] && prng_permille(200))
         make_refused(request, bytes, limits);
+    else if (habit[HABIT_LONG_ANSWERS] && prng_permille(400))
+        make_other(request, bytes, limits, true);
     else if (habit[HABIT_OTHER_ROUTES] && prng_permille(250))
-        make_other(request, bytes, limits);
+        make_other(request, bytes, limits, false);
     else if (habit[HABIT_VARIED_HEADS] && prng_permille(50))
         make_old(request, bytes, limits);
     else if (prng_permille(100))
-        make_other(request, bytes, limits);
+        make_other(request, bytes, limits, false);
     else
         make_event(request, bytes, limits);
     request->end = bytes->len;
