@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kernel/virtqueue.h"
 
@@ -83,6 +84,21 @@ void virtio_give_up(struct virtio_device *device);
 
 /* The device says that it cannot go on (DEVICE_NEEDS_RESET, 2.1.2), or is gone. */
 bool virtio_needs_reset(struct virtio_device *device);
+
+/*
+ * For the transports' config_read: copies a field out of device memory by accesses of its own width
+ * (4.1.3.1), and what is no field of 2 or 4 bytes byte by byte.
+ */
+static inline void virtio_read_field(void *to, const volatile uint8_t *from, size_t len)
+{
+    if (len == 2)
+        memcpy(to, &(const uint16_t){*(const volatile uint16_t *)from}, 2);
+    else if (len == 4)
+        memcpy(to, &(const uint32_t){*(const volatile uint32_t *)from}, 4);
+    else
+        for (size_t i = 0; i < len; i++)
+            ((uint8_t *)to)[i] = from[i];
+}
 
 /* Reads `len` bytes of the device's configuration, none of them older than another (2.5.1). */
 void virtio_config_read(struct virtio_device *device, uint32_t offset, void *to, size_t len);

@@ -152,13 +152,8 @@ static void config_read(struct virtio_device *device, uint32_t offset, void *to,
 
     if (REG_CONFIG + offset + len > of(device)->bytes)
         memset(to, 0, len);
-    else if (len == 2)
-        memcpy(to, &(const uint16_t){*(volatile uint16_t *)config}, 2);
-    else if (len == 4)
-        memcpy(to, &(const uint32_t){*(volatile uint32_t *)config}, 4);
     else
-        for (size_t i = 0; i < len; i++)
-            ((uint8_t *)to)[i] = config[i];
+        virtio_read_field(to, config, len);
 }
 
 static const struct virtio_transport transport = {

@@ -166,13 +166,8 @@ static void config_read(struct virtio_device *device, uint32_t offset, void *to,
 
     if (pci->config == NULL || offset + len > pci->config_bytes)
         memset(to, 0, len);
-    else if (len == 2)
-        memcpy(to, &(const uint16_t){*(volatile uint16_t *)(pci->config + offset)}, 2);
-    else if (len == 4)
-        memcpy(to, &(const uint32_t){*(volatile uint32_t *)(pci->config + offset)}, 4);
     else
-        for (size_t i = 0; i < len; i++)
-            ((uint8_t *)to)[i] = pci->config[offset + i];
+        virtio_read_field(to, pci->config + offset, len);
 }
 
 static const struct virtio_transport transport = {
