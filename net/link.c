@@ -43,10 +43,10 @@ static struct {
     struct netif netif;
     struct guard_self self;
     const uint8_t *source; /* see link_source() */
-    struct link_counters counters;
-    size_t receive_space; /* RECEIVE_SPACE, or half of a ring that is smaller */
-    size_t in_flight;     /* frames whose tokens are out */
-    size_t buffers_held;  /* of the receive ring, in pieces not recycled */
+    uint64_t refused;      /* see link_refused() */
+    size_t receive_space;  /* RECEIVE_SPACE, or half of a ring that is smaller */
+    size_t in_flight;      /* frames whose tokens are out */
+    size_t buffers_held;   /* of the receive ring, in pieces not recycled */
     unsigned pieces_held;
     unsigned retained; /* pieces held when the batch began */
     bool to_flush;
@@ -83,9 +83,9 @@ bool link_is_up(void)
     return netif_is_link_up(&link_state.netif);
 }
 
-const struct link_counters *link_get_counters(void)
+uint64_t link_refused(void)
 {
-    return &link_state.counters;
+    return link_state.refused;
 }
 
 /* ---- sending ---- */
@@ -196,7 +196,6 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
         (void)gather(&frame, held);
     }
     if (link_space(frame.buffer_count) < frame.buffer_count) {
-        link_state.counters.full_ring++;
         pbuf_free(held);
         return ERR_MEM;
     }
@@ -323,7 +322,7 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
     if (total_len - ETHERNET_BYTES <= UINT16_MAX)
         kind = guard_check(&link_state.self, pieces[0].bytes, pieces[0].len, total_len, &frame);
     if (kind == GUARD_REFUSED) {
-        link_state.counters.refused++;
+        link_state.refused++;
         for (size_t i = 0; i < count; i++)
             recycle(&pieces[i]);
         return;

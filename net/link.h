@@ -16,11 +16,6 @@
 #include "lwip/netif.h"
 #include "net/guard.h"
 
-struct link_counters {
-    uint64_t refused;   /* frames that guard.c kept out */
-    uint64_t full_ring; /* frames that lwIP wanted to send when no descriptor was free */
-};
-
 /*
  * Brings the interface up: with the address given (network byte order), or with DHCP if it is 0.
  * `mtu_bytes` and the rest come from the device. Called once, after lwip_init().
@@ -74,4 +69,5 @@ size_t link_space(size_t wanted);
 /* Publishes what was queued and recycled since the last call; true if there was anything. */
 bool link_flush(void);
 
-const struct link_counters *link_get_counters(void);
+/* Frames that guard.c has kept out. */
+uint64_t link_refused(void);

@@ -34,8 +34,8 @@
 #define ARP_TABLE_SIZE 32 /* client hosts on the link; a search is linear */
 
 /*
- * SYN-ACKs wait for the resolution: without, 64 SYNs to a cold cache leave one connection. An entry
- * is 32 bytes, and appending one is linear.
+ * Pings and resets wait for the resolution; a connection's segments need none (link.c). An entry is
+ * one of POOL_ARP's, and appending one is linear.
  */
 #define ARP_QUEUEING                    1
 #define ARP_QUEUE_LEN                   128

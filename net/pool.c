@@ -72,7 +72,7 @@ struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uin
         /* The answer to a train of 16 events each, and what is on its way in. */
         [POOL_FULL] = n + n / 4 + 128,
         [POOL_PCB] = n + half_open + closing + 8,
-        /* A burst of SYNs from a new host; far fewer than there are full blocks. */
+        /* Pings and resets to hosts not resolved yet; far fewer than there are full blocks. */
         [POOL_ARP] = 64 + n / 16,
     }};
 }

@@ -271,7 +271,7 @@ void server_get_counters(struct server_counters *counters)
     *counters = server.counters;
     counters->connections_open = conns_count(CONN_OPEN);
     counters->retransmissions = endpoint_retransmissions();
-    counters->dropped_frames = link_get_counters()->refused;
+    counters->dropped_frames = link_refused();
     counters->memory_short += pool_refused();
     counters->received_frames = device->received_frames;
     counters->received_bytes = device->received_bytes;

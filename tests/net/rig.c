@@ -157,16 +157,22 @@ struct server_config rig_config(uint32_t connections_max)
 
 static const uint8_t peer_mac[6] = {0x02, 0, 0, 0, 0, 1};
 
-void rig_introduce_peer(void)
+void rig_introduce(const uint8_t mac[6], uint32_t address)
 {
     uint8_t arp[42] = {[12] = 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1};
-    memcpy(arp, fake_netdev_default.mac, 6);
-    memcpy(arp + 6, peer_mac, 6);
-    memcpy(arp + 22, peer_mac, 6);
-    memcpy(arp + 28, "\x0a\x00\x00\x01", 4);
+    const uint32_t sender = __builtin_bswap32(address);
     const uint32_t target = __builtin_bswap32(rig_server_address);
+    memcpy(arp, fake_netdev_default.mac, 6);
+    memcpy(arp + 6, mac, 6);
+    memcpy(arp + 22, mac, 6);
+    memcpy(arp + 28, &sender, 4);
     memcpy(arp + 38, &target, 4);
     EXPECT(fake_netdev_arrive(arp, sizeof arp, false));
+}
+
+void rig_introduce_peer(void)
+{
+    rig_introduce(peer_mac, RIG_PEER_ADDRESS);
 }
 
 void rig_start(const struct server_config *config, const struct fake_netdev_config *device)

@@ -70,6 +70,9 @@ void rig_start_default(uint32_t connections_max);
 /* An ARP request from the peer to rig_server_address: the server knows its MAC address then. */
 void rig_introduce_peer(void);
 
+/* The same from a host of any MAC and IPv4 address. */
+void rig_introduce(const uint8_t mac[6], uint32_t address);
+
 /* server_poll() until nothing happens. */
 void rig_poll(void);
 

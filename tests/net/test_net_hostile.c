@@ -256,14 +256,7 @@ NET_TEST(a_connection_outlives_a_flood_of_arp)
     peer_init(&peer, 4000);
     peer_connect(&peer);
     for (uint8_t host = 10; host < 250; host++) {
-        uint8_t arp[42] = {[12] = 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1};
-        memset(arp, 0xff, 6);
-        memcpy(arp + 6, (const uint8_t[]){2, 0, 0, 0, 1, host}, 6);
-        memcpy(arp + 22, arp + 6, 6);
-        memcpy(arp + 28, (const uint8_t[]){10, 0, 0, host}, 4);
-        const uint32_t target = __builtin_bswap32(rig_server_address);
-        memcpy(arp + 38, &target, 4);
-        EXPECT(fake_netdev_arrive(arp, sizeof arp, false));
+        rig_introduce((const uint8_t[]){2, 0, 0, 0, 1, host}, 0x0a000000u + host);
         rig_poll();
         rig_discard();
     }
