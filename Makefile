@@ -191,9 +191,11 @@ build/unit/run: $(host_objects)
 build/unit/net: $(net_objects)
 build/unit/sim: $(sim_objects)
 host_programs := $(addprefix build/unit/,run net sim)
-# The simulator stands between some functions and their callers: those it defines as __wrap_NAME.
-build/unit/sim: wraps := $(addprefix -Wl$(comma)--wrap=,$(sort $(patsubst __wrap_%,%, \
-	$(shell grep -oh '__wrap_[a-z0-9_]*' tests/sim/*.c))))
+# Tests may stand between some functions and their callers: those that they define as __wrap_NAME.
+wraps_in = $(addprefix -Wl$(comma)--wrap=,$(sort $(patsubst __wrap_%,%, \
+	$(shell grep -oh '__wrap_[a-z0-9_]*' $(1)))))
+build/unit/net: wraps = $(call wraps_in,tests/net/*.c)
+build/unit/sim: wraps = $(call wraps_in,tests/sim/*.c)
 $(host_programs): build/unit/library.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(host_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm

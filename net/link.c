@@ -17,6 +17,7 @@
 #include "lwip/pbuf.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
+#include "net/ip_header.h"
 #include "net/lwip_hooks.h"
 
 #define ETHERNET_BYTES 14
@@ -54,8 +55,6 @@ static struct {
     u16_t check_flags; /* netif.chksum_flags that concern receiving */
     struct received *free;
     struct received received[RECEIVED_MAX];
-    uint16_t identifications[128];
-    unsigned identifications_left;
 } link_state;
 
 uint32_t link_random(void)
@@ -116,47 +115,23 @@ size_t link_space(size_t wanted)
     return space;
 }
 
-/* RFC 6864 section 4.3: not to be guessed, so that nobody can tell from it what else is sent. */
-static uint16_t next_identification(void)
+static void sum_headers(struct netdev_frame *frame, struct ip_hdr *ip, size_t packet_len)
 {
-    if (link_state.identifications_left == 0) {
-        entropy_fill(link_state.identifications, sizeof link_state.identifications);
-        link_state.identifications_left =
-            sizeof link_state.identifications / sizeof link_state.identifications[0];
+    const bool offloads = link_state.checksum_offload && ip->_proto == IP_PROTO_TCP;
+    ip_header_sum(ip, offloads, packet_len);
+    if (offloads) {
+        frame->checksum_start = ETHERNET_BYTES + IP_HLEN;
+        frame->checksum_offset = offsetof(struct tcp_hdr, chksum);
     }
-    return link_state.identifications[--link_state.identifications_left];
 }
 
-static inline uint16_t fold(uint64_t sum)
+/* The frame is the device's until its token, the pbuf, comes back. */
+static inline void transmit(struct netdev_frame *frame, struct pbuf *held)
 {
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)((sum & 0xffff) + (sum >> 16));
-}
-
-/*
- * Completes the IP header: identification and checksum. Of a TCP segment that the device shall sum,
- * the checksum field gets the pseudo-header's sum (RFC 9293 section 3.1), and `frame` says where.
- */
-static void complete_packet(struct netdev_frame *frame, uint8_t *packet)
-{
-    struct ip_hdr *const ip = (struct ip_hdr *)packet;
-    uint32_t words[5];
-
-    ip->_id = next_identification();
-    ip->_chksum = 0;
-    memcpy(words, packet, sizeof words);
-    ip->_chksum = (uint16_t)~fold((uint64_t)words[0] + words[1] + words[2] + words[3] + words[4]);
-
-    if (!link_state.checksum_offload || ip->_proto != IP_PROTO_TCP)
-        return;
-    const uint16_t segment_len = (uint16_t)(lwip_ntohs(ip->_len) - IP_HLEN);
-    struct tcp_hdr *const tcp = (struct tcp_hdr *)(packet + IP_HLEN);
-    tcp->chksum =
-        fold((uint64_t)words[3] + words[4] + lwip_htons(IP_PROTO_TCP) + lwip_htons(segment_len));
-    frame->checksum_start = ETHERNET_BYTES + IP_HLEN;
-    frame->checksum_offset = offsetof(struct tcp_hdr, chksum);
+    frame->token = held;
+    link_state.in_flight++;
+    link_state.to_flush = true;
+    netdev_transmit(frame);
 }
 
 /* Fills in the frame's buffers; false if the chain has more than a frame may. */
@@ -182,8 +157,12 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
     frame.checksum_start = 0;
     frame.checksum_offset = 0;
     const struct eth_hdr *const ethernet = p->payload;
-    if (ethernet->type == PP_HTONS(ETHTYPE_IP))
-        complete_packet(&frame, (uint8_t *)p->payload + ETHERNET_BYTES);
+    if (ethernet->type == PP_HTONS(ETHTYPE_IP)) {
+        struct ip_hdr *const ip = (struct ip_hdr *)((uint8_t *)p->payload + ETHERNET_BYTES);
+        const size_t packet_len = lwip_ntohs(ip->_len);
+        ip_header_identify(ip, packet_len);
+        sum_headers(&frame, ip, packet_len);
+    }
 
     struct pbuf *held = p;
     if (gather(&frame, p)) {
@@ -199,11 +178,15 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
         pbuf_free(held);
         return ERR_MEM;
     }
-    frame.token = held;
-    link_state.in_flight++;
-    link_state.to_flush = true;
-    netdev_transmit(&frame);
+    transmit(&frame, held);
     return ERR_OK;
+}
+
+static void put_ethernet_header(struct eth_hdr *ethernet, const uint8_t mac[6])
+{
+    memcpy(&ethernet->dest, mac, sizeof ethernet->dest);
+    memcpy(&ethernet->src, link_state.netif.hwaddr, sizeof ethernet->src);
+    ethernet->type = PP_HTONS(ETHTYPE_IP);
 }
 
 /*
@@ -224,11 +207,41 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, const ip4_addr_t *
         return etharp_output(netif, p, next_hop);
     if (pbuf_add_header(p, ETHERNET_BYTES) != 0)
         return ERR_BUF;
-    struct eth_hdr *const ethernet = p->payload;
-    memcpy(&ethernet->dest, mac, sizeof ethernet->dest);
-    memcpy(&ethernet->src, netif->hwaddr, sizeof ethernet->src);
-    ethernet->type = PP_HTONS(ETHTYPE_IP);
+    put_ethernet_header(p->payload, mac);
     return send_frame(netif, p);
+}
+
+bool link_takes_segments(void)
+{
+    return link_state.checksum_offload && link_space(1) >= 1;
+}
+
+void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, uint32_t destination)
+{
+    const size_t headers = ETHERNET_BYTES + IP_HLEN;
+    const size_t packet_len = IP_HLEN + p->len;
+    struct ip_hdr *const ip = (struct ip_hdr *)((uint8_t *)p->payload - IP_HLEN);
+
+    ip->_v_hl = 0x45;
+    ip->_tos = 0;
+    ip->_len = lwip_htons((u16_t)packet_len);
+    ip_header_identify(ip, packet_len);
+    ip->_ttl = IP_DEFAULT_TTL;
+    ip->_proto = IP_PROTO_TCP;
+    ip->src.addr = source;
+    ip->dest.addr = destination;
+
+    p->payload = (uint8_t *)p->payload - headers;
+    p->len = (u16_t)(p->len + headers);
+    p->tot_len = p->len;
+    put_ethernet_header(p->payload, mac);
+
+    struct netdev_frame frame;
+    frame.buffers[0] = (struct netdev_buffer){p->payload, p->len};
+    frame.buffer_count = 1;
+    sum_headers(&frame, ip, packet_len);
+    pbuf_ref(p);
+    transmit(&frame, p);
 }
 
 bool link_flush(void)

@@ -66,6 +66,15 @@ void link_reap(void);
 /* Descriptors free for sending; reaps when that is fewer than `wanted`. */
 size_t link_space(size_t wanted);
 
+/* Whether link_send_segment() can be called: the device sums checksums, and has room for one. */
+bool link_takes_segments(void);
+
+/*
+ * Sends a TCP segment that begins at the payload of `p`, one pbuf, with room for all headers in
+ * front of it. Its checksum field is filled in here. Addresses in network byte order.
+ */
+void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, uint32_t destination);
+
 /* Publishes what was queued and recycled since the last call; true if there was anything. */
 bool link_flush(void);
 

@@ -26,10 +26,12 @@
 
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
+#include "net/copy.h"
 #include "net/deadlines.h"
 #include "net/endpoint.h"
 #include "net/link.h"
 #include "net/pool.h"
+#include "net/reply.h"
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/unread.h"
@@ -165,7 +167,7 @@ size_t server_send_space(const struct server_conn *conn)
 void server_send(struct server_conn *conn, const void *bytes, size_t len)
 {
     assert(conn == turn.conn && len <= turn.limit - turn.used);
-    memcpy(turn.staged + turn.used, bytes, len);
+    copy_bytes(turn.staged + turn.used, bytes, len);
     turn.used += len;
 }
 
@@ -198,16 +200,20 @@ static void begin_turn(struct server_conn *conn)
     turn.limit = send_limit(conn);
 }
 
-/* Hands what was sent to TCP. */
-static void end_turn(struct server_conn *conn)
+static void end_turn(void)
 {
-    if (turn.used > 0) {
-        const err_t err = tcp_write(conn->pcb, turn.staged, (u16_t)turn.used, TCP_WRITE_FLAG_COPY);
-        assert(err == ERR_OK);
-    }
     turn.conn = NULL;
     turn.used = 0;
     turn.limit = 0;
+}
+
+/* Hands what was sent to TCP. */
+static void write_staged(struct server_conn *conn)
+{
+    if (turn.used == 0)
+        return;
+    const err_t err = tcp_write(conn->pcb, turn.staged, (u16_t)turn.used, TCP_WRITE_FLAG_COPY);
+    assert(err == ERR_OK);
 }
 
 /* Returns the bytes taken or discarded: the window opens by as much. */
@@ -236,7 +242,8 @@ void turn_time_out(struct server_conn *conn)
 {
     begin_turn(conn);
     server.config.handlers.on_timeout(conn, conn->state);
-    end_turn(conn);
+    write_staged(conn);
+    end_turn();
     conns_touch(conn);
 }
 
@@ -327,7 +334,13 @@ static void serve(struct server_conn *conn)
         server.config.handlers.on_open(conn, conn->state);
     }
     const size_t taken = give_unread(conn);
-    end_turn(conn);
+    if (turn.used > 0 && (conn->flags & (CONN_CLOSE | CONN_PEER_FIN)) == 0 &&
+        unread_is_empty(conn) && reply_send(conn, turn.staged, turn.used, taken)) {
+        end_turn();
+        return;
+    }
+    write_staged(conn);
+    end_turn();
 
     if (!keep_unread(conn)) {
         tcp_abort(conn->pcb);

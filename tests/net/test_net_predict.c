@@ -1,10 +1,12 @@
 /*
- * Header prediction does what lwIP does: two connections get the same segments, one with
- * checksums that the device vouches for (they are predicted), the other without (lwIP judges), and
- * after each step their PCBs are the same.
+ * Header prediction does what lwIP does, in both directions: two connections get the same segments
+ * and send the same answers. Those of the one are predicted; those of the other lwIP judges, for
+ * the device does not vouch for their checksums, and makes, for reply_send() is not asked. After
+ * each step their PCBs are the same.
  */
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
+#include "net/reply.h"
 #include "tests/net/rig.h"
 
 static struct peer predicted, judged, others[8];
@@ -12,6 +14,19 @@ static struct peer predicted, judged, others[8];
 static struct server_conn *conn_of(const struct peer *peer)
 {
     return conns_find(conns_key(__builtin_bswap32(peer->address), peer->port));
+}
+
+static unsigned replies; /* that reply_send() has sent */
+
+bool __real_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken);
+bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken);
+
+bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken)
+{
+    if (conn == conn_of(&judged) || !__real_reply_send(conn, bytes, len, taken))
+        return false;
+    replies++;
+    return true;
 }
 
 /* What a PCB holds, with sequence numbers made comparable. */
@@ -125,6 +140,7 @@ static void run_exchange(uint32_t seed)
         if (below(8) == 0) {
             settle_both();
             send_both("e\n");
+            rig_poll();
             rig_wait_ms(200);
             acknowledge_both();
             compare(step);
@@ -160,6 +176,92 @@ NET_TEST(a_predicted_segment_leaves_the_connection_as_lwip_would)
         run_exchange(seed);
     /* Half of all segments could be predicted, and not all of these were in order. */
     EXPECT(rig_counters().segments_predicted > 20 * 200);
+    EXPECT(replies > 20 * 100);
+}
+
+/* The frame of the next segment to `peer`, with its numbers made comparable; returns its length. */
+static size_t take_frame(struct peer *peer, uint8_t frame[FAKE_FRAME_BYTES_MAX])
+{
+    const size_t len = fake_netdev_take(frame);
+    struct ip_hdr *const ip = (struct ip_hdr *)(void *)(frame + 14);
+    struct tcp_hdr *const tcp = (struct tcp_hdr *)(void *)(ip + 1);
+
+    EXPECT(len > 54 && tcp->dest == __builtin_bswap16(peer->port));
+    EXPECT_EQ(rig_sum(frame + 14, 20, 0), 0xffff);
+    EXPECT_EQ(__builtin_bswap32(tcp->seqno), peer->expected);
+    EXPECT_EQ(__builtin_bswap32(tcp->ackno), peer->next);
+    ip->_chksum = ip->_id = 0;
+    tcp->dest = tcp->chksum = 0;
+    tcp->seqno = tcp->ackno = 0;
+    return len;
+}
+
+NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
+{
+    static uint8_t left[FAKE_FRAME_BYTES_MAX], right[FAKE_FRAME_BYTES_MAX];
+    static const char *const texts[] = {"e\n",   "b1\n",   "b15\n",  "b16\n",
+                                        "b17\n", "b536\n", "b1460\n"};
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    peer_init(&judged, 5001);
+    peer_connect(&judged);
+    for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        peer_send(&predicted, texts[i]);
+        peer_send(&judged, texts[i]);
+        rig_poll();
+        const size_t len = take_frame(&predicted, left);
+        EXPECT_EQ(take_frame(&judged, right), len);
+        EXPECT(memcmp(left, right, len) == 0);
+        EXPECT_EQ(replies, i + 1);
+        predicted.expected += (uint32_t)(len - 54);
+        judged.expected += (uint32_t)(len - 54);
+        acknowledge_both();
+    }
+}
+
+NET_TEST(a_predicted_answer_that_is_lost_comes_again)
+{
+    static uint8_t first[FAKE_FRAME_BYTES_MAX], again[FAKE_FRAME_BYTES_MAX];
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    const struct rig_levels levels = rig_levels();
+    peer_send(&predicted, "b600\n");
+    rig_poll();
+    EXPECT_EQ(replies, 1);
+    const size_t len = take_frame(&predicted, first);
+    rig_wait_ms(1500);
+    EXPECT_EQ(take_frame(&predicted, again), len);
+    EXPECT(memcmp(first, again, len) == 0);
+    EXPECT_EQ(rig_counters().retransmissions, 1);
+    predicted.expected += 600;
+    peer_send_ack(&predicted);
+    rig_poll();
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
+}
+
+/* Each of these is lwIP's: what waits, a window or a segment too small, a full ring, an end. */
+NET_TEST(what_is_not_just_one_segment_is_not_a_predicted_answer)
+{
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    peer_send(&predicted, "b1461\n");
+    peer_take(&predicted);
+    predicted.window = 100;
+    peer_send(&predicted, "b101\n");
+    peer_take(&predicted);
+    predicted.window = 60000;
+    peer_send(&predicted, "b\n");
+    peer_take(&predicted);
+    const unsigned before = replies;
+    peer_segment(&predicted, FIN | ACK, predicted.next, predicted.expected, "e\n", 2);
+    predicted.next += 3;
+    peer_take(&predicted);
+    EXPECT_EQ(replies, before);
+    EXPECT(predicted.fin);
 }
 
 NET_TEST(what_is_not_just_data_in_order_is_not_predicted)

@@ -1,4 +1,6 @@
 /* TCP's rules, and the flaws of lwIP 2.2.1 that are closed from outside. */
+#include <stdio.h>
+
 #include "tests/net/rig.h"
 
 static struct peer peer, other;
@@ -313,22 +315,46 @@ NET_TEST(the_same_connection_gets_growing_numbers)
     }
 }
 
-NET_TEST(identifications_of_packets_are_not_a_counter)
+/* The identification of the next answer of `bytes`; `dont_fragment` as its header has it. */
+static uint16_t next_identification(unsigned bytes, bool *dont_fragment)
 {
     static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    char line[16];
+    snprintf(line, sizeof line, "b%u\n", bytes);
+    peer_send(&peer, line);
+    rig_poll();
+    EXPECT_EQ(fake_netdev_take(frame), 54 + bytes);
+    peer.expected += bytes;
+    *dont_fragment = (frame[20] & 0x40) != 0;
+    return (uint16_t)(frame[18] << 8 | frame[19]);
+}
+
+/* RFC 6864 section 4: a packet that may be fragmented needs one, and nobody shall guess it. */
+NET_TEST(identifications_of_packets_are_not_a_counter)
+{
     start();
     unsigned ascending = 0;
     uint16_t last = 0;
+    bool dont_fragment;
     for (int i = 0; i < 40; i++) {
-        peer_send_bytes(&peer, "e\n", 2);
-        rig_poll();
-        EXPECT(fake_netdev_take(frame) > 54);
-        const uint16_t id = (uint16_t)(frame[18] << 8 | frame[19]);
+        const uint16_t id = next_identification(600, &dont_fragment);
+        EXPECT(!dont_fragment);
         ascending += (uint16_t)(id - last) < 1000;
         last = id;
-        peer.expected += 3;
     }
     EXPECT(ascending < 10);
+}
+
+NET_TEST(packets_too_small_to_be_fragmented_say_so_and_need_no_identification)
+{
+    bool dont_fragment;
+    start();
+    EXPECT_EQ(next_identification(3, &dont_fragment), 0);
+    EXPECT(dont_fragment);
+    EXPECT_EQ(next_identification(576 - 40, &dont_fragment), 0);
+    EXPECT(dont_fragment);
+    (void)next_identification(577 - 40, &dont_fragment);
+    EXPECT(!dont_fragment);
 }
 
 /* ---- TIME-WAIT ---- */

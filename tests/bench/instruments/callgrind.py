@@ -11,10 +11,11 @@ import subprocess
 
 # What a request goes through. The first pattern that "file:function" matches counts.
 STAGES = (
-    ("copying", r"^libc:|memcpy|memmove|memset|memcmp"),
+    ("copying", r"^libc:|memcpy|memmove|memset|memcmp|net/copy\."),
     ("transmit", r"wire\.c:netdev_transmit|wire\.c:netdev_flush|kernel/(chacha|entropy)"
-                 r"|link\.c:(link_reap|link_flush|link_space|send_frame|gather|complete_packet"
-                 r"|next_identification|fold)"
+                 r"|link\.c:(link_reap|link_flush|link_space|link_send_segment|send_frame|gather"
+                 r"|sum_headers|transmit|put_ethernet_header)"
+                 r"|net/(reply|ip_header)\.|tcp\.c:tcp_update_rcv_ann_wnd"
                  r"|/tcp_out\.c:|etharp\.c:etharp_output|/ip4\.c:ip4_(output|route)"
                  r"|ethernet\.c:ethernet_output|app/response\.|routes\.c:send_ok"
                  r"|turn\.c:(server_send|end_turn|output|send_limit|pool_segments|segment_bytes"

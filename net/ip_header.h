@@ -1,0 +1,24 @@
+/*
+ * The fields of an outgoing IPv4 header that depend on the others: identification and checksum.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lwip/prot/ip4.h"
+
+/*
+ * Identification and fragmentation of a packet of `packet_len` bytes. One that no link would
+ * fragment (RFC 791: 576 octets are what every host must take) says so, and then needs no
+ * identification (RFC 6864 section 4.1). Others get one that cannot be guessed, so that nobody can
+ * tell from it what else is sent (section 4.3).
+ */
+void ip_header_identify(struct ip_hdr *ip, size_t packet_len);
+
+/*
+ * The header's checksum; all else in it is complete. With `with_tcp` also the checksum field of the
+ * TCP header that follows gets the pseudo-header's sum (RFC 9293 section 3.1), which a device
+ * completes.
+ */
+void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len);
