@@ -6,7 +6,7 @@
  * neither, so none of them needs to compare with the end. Only loads of eight bytes do, and the
  * userId, in which a '}' may stand. `last` is that byte's place in all of what follows.
  *
- * About 200 instructions for {"userId":"user_12345","value":123.5}.
+ * About 130 instructions for {"userId": "user_12345", "value": 123}.
  */
 #include "app/event.h"
 
@@ -14,7 +14,11 @@
 
 #include "app/event_scan.h"
 
-#define WORD_BYTES 8
+#define WORD_BYTES        8
+#define SCAN_BYTES        16
+
+#define PRINTED_BYTES_MIN 24 /* {"userId":"x","value":1} */
+#define NEXT_BYTES_MIN    11 /* from the comma to the last byte, with a blank */
 
 static inline const uint8_t *skip_space(const uint8_t *at)
 {
@@ -34,65 +38,92 @@ static inline const uint8_t *skip_colon(const uint8_t *at)
 }
 
 /*
- * The string at `at`, quotes included; returns what follows it. At least WORD_BYTES precede `last`.
+ * The end of the string that begins at `at`, which is its first byte that may not simply be copied.
+ * At least WORD_BYTES precede `last`.
  */
-static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last,
-                                          struct event *event)
+static inline const uint8_t *find_string_end(const uint8_t *at, const uint8_t *last)
 {
-    if (*at != '"')
-        return NULL;
-    const uint8_t *const start = ++at;
-    uint64_t special;
+    for (; last - at >= SCAN_BYTES; at += SCAN_BYTES) {
+        const unsigned special = event_special_of_16(at);
+        if (special != 0)
+            return at + __builtin_ctz(special);
+    }
     for (;; at += WORD_BYTES) {
         const ptrdiff_t left = last - at;
         /*
          * Near the end the last full word is loaded, and shifted: zeros follow, which are special.
          */
         const uint64_t word = left >= WORD_BYTES
-                                  ? event_load_word(at)
-                                  : event_load_word(last - WORD_BYTES) >> (8 * (7 - left)) >> 8;
-        special = event_special_bytes(word);
+                                  ? bytes_load64(at)
+                                  : bytes_load64(last - WORD_BYTES) >> (8 * (7 - left)) >> 8;
+        const uint64_t special = event_special_bytes(word);
         if (special != 0)
-            break;
+            return at + event_first_special(special);
     }
-    at += event_first_special(special);
-    const size_t len = (size_t)(at - start);
-    if (*at != '"' || len == 0 || len > EVENT_USER_ID_BYTES_MAX)
+}
+
+/* The string at `at`, quotes included; returns what follows it. */
+static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last,
+                                          struct event *event)
+{
+    if (*at != '"')
+        return NULL;
+    const uint8_t *const start = at + 1;
+    const uint8_t *const end = find_string_end(start, last);
+    const size_t len = (size_t)(end - start);
+    if (*end != '"' || len == 0 || len > EVENT_USER_ID_BYTES_MAX)
         return NULL;
     event->user_id = start;
     event->user_id_len = len;
-    return at + 1;
+    return end + 1;
 }
 
-#define DIGITS_MAX 19 /* as many as fit a word, whichever they are */
+#define DIGITS_MAX       19 /* as many as fit a word, whichever they are */
+#define EXACT_DIGITS_MAX 15 /* whole numbers of so many are doubles: they are below 2^53 */
 
 _Static_assert(DIGITS_MAX <= DECIMAL_SIMPLE_EXPONENT_MAX, "with all of them after the point too");
+
+/* The digits at `at`, to be appended to *number, which wraps when they are more than DIGITS_MAX. */
+static inline const uint8_t *take_digits(const uint8_t *at, uint64_t *number)
+{
+    for (unsigned digit; (digit = (unsigned)*at - '0') <= 9; at++)
+        *number = *number * 10 + digit;
+    return at;
+}
+
+/* What may follow the `digits` digits before `at`, which are `significand`: a fraction. */
+static const uint8_t *take_fraction(const uint8_t *at, ptrdiff_t digits, uint64_t significand,
+                                    bool negative, struct event *event)
+{
+    ptrdiff_t fraction_digits = 0;
+    if (*at == '.') {
+        const uint8_t *const fraction = at + 1;
+        at = take_digits(fraction, &significand);
+        fraction_digits = at - fraction;
+        if (fraction_digits == 0)
+            return NULL;
+    }
+    if (digits + fraction_digits > DIGITS_MAX)
+        return NULL;
+    const bool simple = decimal_simple(significand, -(int)fraction_digits, negative, &event->value);
+    assert(simple);
+    return at;
+}
 
 /* The number at `at`, without an exponent; returns what follows it. */
 static inline const uint8_t *take_value(const uint8_t *at, struct event *event)
 {
     const bool negative = *at == '-';
-    at += negative;
-    const uint8_t *const start = at;
+    const uint8_t *const start = at + negative;
     uint64_t significand = 0;
-    for (; event_is_digit(*at); at++)
-        significand = significand * 10 + (uint64_t)(*at - '0');
-    ptrdiff_t digits = at - start, fraction_digits = 0;
-    if (digits == 0 || (digits > 1 && *start == '0'))
+    at = take_digits(start, &significand);
+    const ptrdiff_t digits = at - start;
+    if (digits == 0 || (*start == '0' && digits > 1))
         return NULL;
-    if (*at == '.') {
-        const uint8_t *const fraction = ++at;
-        for (; event_is_digit(*at); at++)
-            significand = significand * 10 + (uint64_t)(*at - '0');
-        fraction_digits = at - fraction;
-        digits += fraction_digits;
-        if (fraction_digits == 0)
-            return NULL;
-    }
-    if (digits > DIGITS_MAX)
-        return NULL;
-    const bool simple = decimal_simple(significand, -(int)fraction_digits, negative, &event->value);
-    assert(simple);
+    if (*at == '.' || digits > EXACT_DIGITS_MAX)
+        return take_fraction(at, digits, significand, negative, event);
+    const double whole = (double)(int64_t)significand;
+    event->value = negative ? -whole : whole;
     return at;
 }
 
@@ -104,7 +135,7 @@ static inline const uint8_t *take_name_user_id(const uint8_t *at, const uint8_t 
 {
     if (last - at < WORD_BYTES)
         return NULL;
-    if (event_load_word(at) != event_load_word((const uint8_t *)"\"userId\""))
+    if (bytes_load64(at) != bytes_load64((const uint8_t *)"\"userId\""))
         return NULL;
     return skip_colon(at + 8);
 }
@@ -114,7 +145,7 @@ static inline const uint8_t *take_name_value(const uint8_t *at, const uint8_t *l
 {
     if (last - at < WORD_BYTES)
         return NULL;
-    if ((event_load_word(at) << 8) != event_load_word((const uint8_t *)"\"value\"") << 8)
+    if ((bytes_load64(at) << 8) != bytes_load64((const uint8_t *)"\"value\"") << 8)
         return NULL;
     return skip_colon(at + 7);
 }
@@ -126,51 +157,11 @@ static inline const uint8_t *skip_comma(const uint8_t *at)
     return *at == ',' ? skip_space(at + 1) : NULL;
 }
 
-/*
- * Compares 8 to 16 bytes as two words, which may overlap; false, too, where that many do not
- * precede `last`.
- */
-static inline bool matches(const uint8_t *at, const uint8_t *last, const char *text, size_t len)
+/* The members the other way round, from the first one's name. */
+static const uint8_t *take_value_then_user_id(const uint8_t *at, const uint8_t *last,
+                                              struct event *event)
 {
-    const uint8_t *const expected = (const uint8_t *)text;
-    if (last - at < (ptrdiff_t)len)
-        return false;
-    return event_load_word(at) == event_load_word(expected) &&
-           event_load_word(at + len - WORD_BYTES) == event_load_word(expected + len - WORD_BYTES);
-}
-
-#define FIRST_NAME "{\"userId\":"
-#define NEXT_NAME  ",\"value\":"
-
-/*
- * From the first byte, or white space before it, to the userId's quote, when that member is the
- * first.
- */
-static inline const uint8_t *reach_user_id(const uint8_t *body, const uint8_t *last)
-{
-    if (__builtin_expect(matches(body, last, FIRST_NAME, strlen(FIRST_NAME)), 1))
-        return skip_space(body + strlen(FIRST_NAME));
-    const uint8_t *const at = skip_space(body);
-    return *at == '{' ? take_name_user_id(skip_space(at + 1), last) : NULL;
-}
-
-/* From the byte after the userId to the value's first. */
-static inline const uint8_t *reach_value(const uint8_t *at, const uint8_t *last)
-{
-    if (__builtin_expect(matches(at, last, NEXT_NAME, strlen(NEXT_NAME)), 1))
-        return skip_space(at + strlen(NEXT_NAME));
-    at = skip_comma(at);
-    return at != NULL ? take_name_value(at, last) : NULL;
-}
-
-/*
- * The same with the members the other way round, the rarer form: from '{' or white space before it.
- */
-static __attribute__((noinline)) const uint8_t *
-take_value_then_user_id(const uint8_t *at, const uint8_t *last, struct event *event)
-{
-    at = skip_space(at);
-    if (*at != '{' || (at = take_name_value(skip_space(at + 1), last)) == NULL)
+    if ((at = take_name_value(at, last)) == NULL)
         return NULL;
     if ((at = take_value(at, event)) == NULL || (at = skip_comma(at)) == NULL)
         return NULL;
@@ -178,14 +169,44 @@ take_value_then_user_id(const uint8_t *at, const uint8_t *last, struct event *ev
     return at != NULL ? take_user_id(at, last, event) : NULL;
 }
 
-static inline const uint8_t *take_members(const uint8_t *body, const uint8_t *last,
+/* White space anywhere, and either order. */
+static __attribute__((noinline)) const uint8_t *take_members(const uint8_t *at, const uint8_t *last,
+                                                             struct event *event)
+{
+    at = skip_space(at);
+    if (*at != '{')
+        return NULL;
+    const uint8_t *const name = skip_space(at + 1);
+    if ((at = take_name_user_id(name, last)) == NULL)
+        return take_value_then_user_id(name, last, event);
+    if ((at = take_user_id(at, last, event)) == NULL || (at = skip_comma(at)) == NULL ||
+        (at = take_name_value(at, last)) == NULL)
+        return NULL;
+    return take_value(at, event);
+}
+
+/*
+ * What programs print: {"userId":"x","value":1} or {"userId": "x", "value": 1}, by words, with a
+ * blank after each colon and the comma or none. Else NULL, and take_members() must look.
+ */
+static inline const uint8_t *take_printed(const uint8_t *at, const uint8_t *last,
                                           struct event *event)
 {
-    const uint8_t *at = reach_user_id(body, last);
-    if (at == NULL)
-        return take_value_then_user_id(body, last, event);
-    if ((at = take_user_id(at, last, event)) == NULL || (at = reach_value(at, last)) == NULL)
+    if (last - at < PRINTED_BYTES_MIN - 1 ||
+        bytes_load64(at) != bytes_load64((const uint8_t *)"{\"userId") ||
+        bytes_load16(at + 8) != bytes_load16((const uint8_t *)"\":"))
         return NULL;
+    at += 10;
+    at += *at == ' ';
+    at = take_user_id(at, last, event);
+    if (at == NULL || last - at < NEXT_BYTES_MIN || *at != ',')
+        return NULL;
+    at++;
+    at += *at == ' ';
+    if (bytes_load64(at) != bytes_load64((const uint8_t *)"\"value\":"))
+        return NULL;
+    at += 8;
+    at += *at == ' ';
     return take_value(at, event);
 }
 
@@ -194,13 +215,13 @@ bool event_parse(const uint8_t *body, size_t len, struct event *event)
     if (len < WORD_BYTES)
         return false;
     const uint8_t *last = body + len - 1;
-    while (__builtin_expect(event_is_space(*last), 0))
-        if (last-- == body)
+    while (__builtin_expect(*last != '}', 0))
+        if (!event_is_space(*last) || last-- == body)
             return false;
-    if (*last != '}')
+    const uint8_t *at = take_printed(body, last, event);
+    if (__builtin_expect(at == NULL, 0) && (at = take_members(body, last, event)) == NULL)
         return false;
-    const uint8_t *const at = take_members(body, last, event);
-    return at != NULL && skip_space(at) == last;
+    return at == last || skip_space(at) == last;
 }
 
 bool event_error_has_offset(enum event_error error)

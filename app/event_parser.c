@@ -106,7 +106,7 @@ static void end_string(struct event_parser *parser)
 static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
 {
     for (; end - at >= 8; at += 8) {
-        const uint64_t special = event_special_bytes(event_load_word(at));
+        const uint64_t special = event_special_bytes(bytes_load64(at));
         if (special != 0)
             return at + event_first_special(special);
     }

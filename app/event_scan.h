@@ -1,12 +1,13 @@
 /*
  * What both ways into app/event.h look at bytes with: JSON's white space, and finding the end of a
- * run of plain string bytes, eight at a time.
+ * run of plain string bytes, many at a time.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "app/bytes.h"
 
 /* RFC 8259 s.2. */
 static inline bool event_is_space(uint8_t byte)
@@ -17,14 +18,6 @@ static inline bool event_is_space(uint8_t byte)
 static inline bool event_is_digit(uint8_t byte)
 {
     return (unsigned)byte - (unsigned)'0' <= 9;
-}
-
-/* The byte at `bytes` in bits 0 to 7, and so on: x86-64 is little-endian. */
-static inline uint64_t event_load_word(const uint8_t *bytes)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
 }
 
 #define EVENT_EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
@@ -41,6 +34,17 @@ static inline uint64_t event_special_bytes(uint64_t word)
     const uint64_t backslash = (word ^ EVENT_EVERY_BYTE('\\')) - EVENT_EVERY_BYTE(1);
     const uint64_t control = word - EVENT_EVERY_BYTE(' ');
     return (quote | backslash | control) & EVENT_EVERY_BYTE(0x80);
+}
+
+/* The same of 16 bytes, exactly: bit i is set where byte i may not simply be copied. */
+static inline unsigned event_special_of_16(const uint8_t *bytes)
+{
+    const __m128i text = bytes_load128(bytes);
+    /* Compared as signed bytes, what is not ASCII is below a blank, too. */
+    const __m128i low = _mm_cmplt_epi8(text, _mm_set1_epi8(' '));
+    const __m128i quote = _mm_cmpeq_epi8(text, _mm_set1_epi8('"'));
+    const __m128i backslash = _mm_cmpeq_epi8(text, _mm_set1_epi8('\\'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash)));
 }
 
 /* Which of the word's bytes the first one marked is. */

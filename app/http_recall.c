@@ -24,62 +24,23 @@
 
 #include <string.h>
 
+#include "app/bytes.h"
+
 #define HEADS_COMPARED_MAX     2 /* beside the hinted one */
 #define MISSES_PER_REPLACEMENT 16
-#define DIGITS_MAX             5 /* of HTTP_BODY_BYTES_MAX */
-#define PREFIX_BYTES_MIN       8
-#define SUFFIX_BYTES_MIN       4 /* a line end and the blank line */
+#define DIGITS_MAX             5  /* of HTTP_BODY_BYTES_MAX */
+#define PREFIX_BYTES_MIN       32 /* begin_with() */
+#define SUFFIX_BYTES_MIN       4  /* a line end and the blank line */
 
 _Static_assert(HTTP_BODY_BYTES_MAX < 100000, "DIGITS_MAX is wrong");
 _Static_assert(SUFFIX_BYTES_MIN + 1 >= DIGITS_MAX, "digits are read without a look at the end");
 _Static_assert((HTTP_RECALL_HEADS & (HTTP_RECALL_HEADS - 1)) == 0, "not a power of two");
 
-static uint64_t load64(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static uint32_t load32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-/*
- * memcmp() in line, for at least 4 bytes. Four words between two branches, because an emulator
- * ends a block of code at each; the last four overlap those before them.
- */
-static inline bool equal_32(const uint8_t *a, const uint8_t *b)
-{
-    return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) |
-            (load64(a + 16) ^ load64(b + 16)) | (load64(a + 24) ^ load64(b + 24))) == 0;
-}
-
-static inline bool equal(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    if (len >= 32) {
-        const uint8_t *const last_a = a + len - 32, *const last_b = b + len - 32;
-        for (; a < last_a; a += 32, b += 32)
-            if (!equal_32(a, b))
-                return false;
-        return equal_32(last_a, last_b);
-    }
-    if (len < 8)
-        return ((load32(a) ^ load32(b)) | (load32(a + len - 4) ^ load32(b + len - 4))) == 0;
-    uint64_t differs = load64(a + len - 8) ^ load64(b + len - 8);
-    for (size_t i = 0; i + 8 < len; i += 8)
-        differs |= load64(a + i) ^ load64(b + i);
-    return differs == 0;
-}
-
 void http_recall_init(struct http_recall *recall)
 {
     memset(recall, 0, sizeof *recall);
     for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++)
-        recall->prefix_len[i] = SIZE_MAX;
+        recall->prefix_len[i] = recall->head[i].prefix_len = SIZE_MAX;
 }
 
 /* Is the prefix's end where it would have to be? `len` is below SIZE_MAX, an empty slot's. */
@@ -87,33 +48,65 @@ static inline bool may_match(const struct http_recall *recall, unsigned slot, co
                              size_t len)
 {
     const size_t prefix_len = recall->prefix_len[slot];
-    return prefix_len <= len && load64(bytes + prefix_len - 8) == recall->prefix_end[slot];
+    return prefix_len <= len && bytes_load64(bytes + prefix_len - 8) == recall->prefix_end[slot];
 }
 
-static bool matches(struct http_recall *recall, unsigned slot, const uint8_t *bytes, size_t len,
-                    struct http_recalled *found)
+/*
+ * Whether `bytes` begin with the head's prefix, 32 bytes at a time, the last 32 overlapping those
+ * before them: no branch but the loop's, as nearly always all of it is equal.
+ */
+static inline bool begin_with_prefix(const uint8_t *bytes, const struct http_recall_head *head)
 {
-    const struct http_recall_head *const head = &recall->head[slot];
-    const size_t prefix_len = recall->prefix_len[slot], suffix_len = head->suffix_len;
-    const uint8_t *const digits = bytes + prefix_len;
+    const size_t last = head->prefix_len - 32;
+    __m128i equal = _mm_and_si128(bytes_equal_16(bytes + last, head->bytes + last),
+                                  bytes_equal_16(bytes + last + 16, head->bytes + last + 16));
+    for (size_t at = 0; at < last; at += 32) {
+        const __m128i *const known = (const __m128i *)(const void *)(head->bytes + at);
+        equal = _mm_and_si128(equal, _mm_cmpeq_epi8(bytes_load128(bytes + at), known[0]));
+        equal = _mm_and_si128(equal, _mm_cmpeq_epi8(bytes_load128(bytes + at + 16), known[1]));
+    }
+    return bytes_all(equal);
+}
+
+/* Reads the digits at `digits`, DIGITS_MAX of them at most; returns how many there are. */
+static inline size_t read_digits(const uint8_t *digits, size_t *number)
+{
+    const unsigned tens = (unsigned)digits[0] - '0', ones = (unsigned)digits[1] - '0';
+    if (__builtin_expect(tens < 10 && ones < 10 && digits[2] == '\r', 1)) {
+        *number = 10 * tens + ones;
+        return 2;
+    }
+    size_t n = 0;
+    *number = 0;
+    for (unsigned digit; n < DIGITS_MAX && (digit = (unsigned)digits[n] - '0') < 10; n++)
+        *number = *number * 10 + digit;
+    return n;
+}
+
+/* The prefix is not longer than `len`. */
+static inline __attribute__((always_inline)) bool matches(struct http_recall_head *head,
+                                                          const uint8_t *bytes, size_t len,
+                                                          struct http_recalled *found)
+{
+    const size_t prefix_len = head->prefix_len, suffix_len = head->suffix_len;
     const size_t left = len - prefix_len;
     size_t n = 0, content_len = 0;
 
-    if (!equal(bytes, head->bytes, prefix_len))
+    if (!begin_with_prefix(bytes, head))
         return false;
     if (suffix_len > 0) {
         if (left <= suffix_len) /* else there are DIGITS_MAX bytes at least */
             return false;
-        for (uint8_t digit; n < DIGITS_MAX && (digit = (uint8_t)(digits[n] - '0')) < 10; n++)
-            content_len = content_len * 10 + digit;
+        n = read_digits(bytes + prefix_len, &content_len);
         if (n == 0 || content_len > HTTP_BODY_BYTES_MAX || left - n < suffix_len ||
-            !equal(digits + n, head->bytes + prefix_len, suffix_len))
+            !bytes_equal(bytes + prefix_len + n, head->bytes + prefix_len, suffix_len))
             return false;
     }
-    recall->used_lately[slot] = 1;
+    head->used_lately = true;
     *found = (struct http_recalled){.head_len = prefix_len + n + suffix_len,
                                     .content_len = content_len,
-                                    .request = &head->request};
+                                    .request = &head->request,
+                                    .mark = head->mark};
     return true;
 }
 
@@ -128,7 +121,7 @@ __attribute__((noinline)) static bool find_elsewhere(struct http_recall *recall,
         const unsigned slot = (*hint + i) & (HTTP_RECALL_HEADS - 1);
         if (!may_match(recall, slot, bytes, len))
             continue;
-        if (matches(recall, slot, bytes, len, found)) {
+        if (matches(&recall->head[slot], bytes, len, found)) {
             *hint = (uint8_t)slot;
             return true;
         }
@@ -140,9 +133,9 @@ __attribute__((noinline)) static bool find_elsewhere(struct http_recall *recall,
 bool http_recall_find(struct http_recall *recall, uint8_t *hint, const uint8_t *bytes, size_t len,
                       struct http_recalled *found)
 {
-    const unsigned slot = *hint & (HTTP_RECALL_HEADS - 1);
+    struct http_recall_head *const head = &recall->head[*hint & (HTTP_RECALL_HEADS - 1)];
 
-    if (may_match(recall, slot, bytes, len) && matches(recall, slot, bytes, len, found))
+    if (__builtin_expect(head->prefix_len <= len, 1) && matches(head, bytes, len, found))
         return true;
     return find_elsewhere(recall, hint, bytes, len, found);
 }
@@ -216,15 +209,15 @@ static unsigned find_slot(struct http_recall *recall)
     recall->misses = 0;
     for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++) {
         const unsigned slot = recall->replace_next++ & (HTTP_RECALL_HEADS - 1);
-        if (!recall->used_lately[slot])
+        if (!recall->head[slot].used_lately)
             return slot;
-        recall->used_lately[slot] = 0;
+        recall->head[slot].used_lately = false;
     }
     return HTTP_RECALL_HEADS; /* every one was in use; the next time one of them may not be */
 }
 
 void http_recall_learn(struct http_recall *recall, uint8_t *hint, const uint8_t *head,
-                       size_t head_len, const struct http_request *request)
+                       size_t head_len, const struct http_request *request, bool mark)
 {
     struct cut cut;
 
@@ -237,11 +230,12 @@ void http_recall_learn(struct http_recall *recall, uint8_t *hint, const uint8_t 
         return;
     struct http_recall_head *const known = &recall->head[slot];
     known->request = *request;
+    known->mark = mark;
     known->suffix_len = (uint16_t)(head_len - cut.end);
     memcpy(known->bytes, head, cut.begin);
     memcpy(known->bytes + cut.begin, head + cut.end, head_len - cut.end);
-    recall->prefix_len[slot] = cut.begin;
-    recall->prefix_end[slot] = load64(head + cut.begin - 8);
-    recall->used_lately[slot] = 0;
+    recall->prefix_len[slot] = known->prefix_len = cut.begin;
+    recall->prefix_end[slot] = bytes_load64(head + cut.begin - 8);
+    known->used_lately = false;
     *hint = (uint8_t)slot;
 }

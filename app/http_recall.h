@@ -7,7 +7,7 @@
  *     if (http_recall_find(&recall, &conn->hint, bytes, len, &found)) {
  *         ... found.request; the content is bytes + found.head_len, found.content_len long ...
  *     } else if (http_next(&parser, bytes, len, &taken, &body) == HTTP_READY && first_call) {
- *         http_recall_learn(&recall, &conn->hint, bytes, taken, &parser.request);
+ *         http_recall_learn(&recall, &conn->hint, bytes, taken, &parser.request, mark);
  *     }
  *
  * When the content has not all arrived with the head, http_begin_content() hands it to the parser.
@@ -25,18 +25,21 @@
 
 /* One head, without the digits of its Content-Length. */
 struct http_recall_head {
-    struct http_request request;
+    size_t prefix_len;   /* bytes before the digits; SIZE_MAX: empty slot */
     uint16_t suffix_len; /* from after the digits through the blank line; 0: no digits */
-    uint8_t bytes[HTTP_RECALL_HEAD_BYTES_MAX]; /* before the digits, then after them */
+    bool mark;
+    bool used_lately; /* recalled since the replacement last came by */
+    struct http_request request;
+    _Alignas(16) uint8_t bytes[HTTP_RECALL_HEAD_BYTES_MAX]; /* before the digits, then after them */
 };
 
 /* Shared by all connections. The members are http_recall.c's. */
 struct http_recall {
-    uint64_t prefix_end[HTTP_RECALL_HEADS]; /* the last 8 bytes before the digits */
-    size_t prefix_len[HTTP_RECALL_HEADS];   /* bytes before the digits; SIZE_MAX: empty slot */
-    uint8_t used_lately[HTTP_RECALL_HEADS]; /* recalled since the replacement last came by */
-    uint8_t replace_next;                   /* where the search for a slot to reuse goes on */
-    uint8_t misses;                         /* since a head was last replaced */
+    /* To tell at a glance which slots may match: the last 8 bytes before the digits, and where. */
+    uint64_t prefix_end[HTTP_RECALL_HEADS];
+    size_t prefix_len[HTTP_RECALL_HEADS];
+    uint8_t replace_next; /* where the search for a slot to reuse goes on */
+    uint8_t misses;       /* since a head was last replaced */
     struct http_recall_head head[HTTP_RECALL_HEADS];
 };
 
@@ -44,6 +47,7 @@ struct http_recalled {
     size_t head_len;    /* bytes of the head, blank line included */
     size_t content_len; /* of the content that follows: at most HTTP_BODY_BYTES_MAX */
     const struct http_request *request; /* valid until the next http_recall_learn() */
+    bool mark;                          /* what the caller said when it was learnt */
 };
 
 void http_recall_init(struct http_recall *recall);
@@ -63,7 +67,8 @@ __attribute__((warn_unused_result)) bool http_recall_find(struct http_recall *re
 /*
  * Offers a head that http_recall_find() has just refused and http_next(), called once since
  * http_reset(), has then taken whole: `head_len` bytes, for which it said HTTP_READY and `request`.
- * What is worth remembering and may be remembered is decided here.
+ * What is worth remembering and may be remembered is decided here. `mark` is the caller's own, told
+ * with the head when it is recalled: what follows from the request alone is found out once.
  */
 void http_recall_learn(struct http_recall *recall, uint8_t *hint, const uint8_t *head,
-                       size_t head_len, const struct http_request *request);
+                       size_t head_len, const struct http_request *request, bool mark);

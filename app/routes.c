@@ -315,6 +315,15 @@ static void leave_flight(struct connection *c)
     c->in_flight = false;
 }
 
+/* Whether its answer is the prepared 200 without content, if its event is good. */
+static bool is_plain_event(const struct http_request *request)
+{
+    static const char path[6] = "/event";
+    return request->method == HTTP_POST && request->path_len == sizeof path &&
+           memcmp(request->path, path, sizeof path) == 0 && request->minor == 1 &&
+           request->keep_alive && !request->expect_continue;
+}
+
 /* http_next(), but for a head that has been seen before. */
 static enum http_step next_step(struct connection *c, const uint8_t *bytes, size_t len,
                                 size_t *taken, struct http_body *body)
@@ -330,7 +339,8 @@ static enum http_step next_step(struct connection *c, const uint8_t *bytes, size
     }
     const enum http_step step = http_next(&c->http, bytes, len, taken, body);
     if (step == HTTP_READY)
-        http_recall_learn(&routes.recall, &c->hint, bytes, *taken, &c->http.request);
+        http_recall_learn(&routes.recall, &c->hint, bytes, *taken, &c->http.request,
+                          is_plain_event(&c->http.request));
     return step;
 }
 
@@ -391,14 +401,6 @@ static size_t take_request(struct server_conn *conn, struct connection *c, const
 
 /* ---- requests in the plain form, all there ---- */
 
-static bool is_plain_event(const struct http_request *request)
-{
-    static const char path[6] = "/event";
-    return request->method == HTTP_POST && request->path_len == sizeof path &&
-           memcmp(request->path, path, sizeof path) == 0 && request->minor == 1 &&
-           request->keep_alive && !request->expect_continue;
-}
-
 static size_t take_plain_events(struct server_conn *conn, struct connection *c,
                                 const uint8_t *bytes, size_t len, bool *answered)
 {
@@ -411,7 +413,7 @@ static size_t take_plain_events(struct server_conn *conn, struct connection *c,
         if (!http_recall_find(&routes.recall, &c->hint, bytes + used, len - used, &head))
             break;
         const size_t request_len = head.head_len + head.content_len;
-        if (request_len > len - used || !is_plain_event(head.request) ||
+        if (request_len > len - used || !head.mark ||
             !event_parse(bytes + used + head.head_len, head.content_len, &event) ||
             !stats_add(&routes.stats, event.user_id, event.user_id_len, event.value))
             break; /* take_request() says what is to be said about it */

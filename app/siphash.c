@@ -8,21 +8,7 @@
  */
 #include "app/siphash.h"
 
-#include <string.h>
-
-static inline uint64_t load64(const uint8_t *bytes)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-static inline uint64_t load32(const uint8_t *bytes)
-{
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
+#include "app/bytes.h"
 
 static inline uint64_t rotate(uint64_t word, int bits)
 {
@@ -33,12 +19,13 @@ static inline uint64_t rotate(uint64_t word, int bits)
 static inline uint64_t load_tail(const uint8_t *bytes, size_t len)
 {
     const size_t left = len & 7;
+    /* In two shifts, for the last may be by all 64 bits. */
+    if (len >= 8)
+        return bytes_load64(bytes + len - 8) >> 8 * (7 - left) >> 8;
+    if (left >= 4)
+        return bytes_load32(bytes) | (uint64_t)bytes_load32(bytes + left - 4) << 8 * (left - 4);
     if (left == 0)
         return 0;
-    if (len > 8)
-        return load64(bytes + len - 8) >> (64 - 8 * left);
-    if (left >= 4)
-        return load32(bytes) | load32(bytes + left - 4) << 8 * (left - 4);
     return (uint64_t)bytes[0] | (uint64_t)bytes[left / 2] << 8 * (left / 2) |
            (uint64_t)bytes[left - 1] << 8 * (left - 1);
 }
@@ -82,7 +69,7 @@ siphash(const struct siphash_key *key, const uint8_t *bytes, size_t len, int c, 
         .v3 = key->k1 ^ 0x7465646279746573,
     };
     for (size_t at = 0; at + 8 <= len; at += 8)
-        absorb(&s, load64(bytes + at), c);
+        absorb(&s, bytes_load64(bytes + at), c);
     absorb(&s, (uint64_t)len << 56 | load_tail(bytes, len), c);
     s.v2 ^= 0xff;
     mix(&s, d);

@@ -51,6 +51,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "app/bytes.h"
+
 #define FIRST_SLOTS   1024u
 #define DRAIN_SLOTS   8u  /* one cache line read, each slot written to one of two places */
 #define CLEAR_SLOTS   16u /* two cache lines written */
@@ -185,41 +187,10 @@ static inline uint32_t slot_hash(uint64_t slot)
     return (uint32_t)(slot >> 32);
 }
 
-/* Eight bytes a step, the last eight overlapping: ids are too short for a call of memcmp(). */
-static inline bool bytes_equal(const uint8_t *left, const uint8_t *right, size_t len)
-{
-    uint64_t a, b;
-    if (len >= sizeof a) {
-        for (size_t at = 0; at + sizeof a < len; at += sizeof a) {
-            memcpy(&a, left + at, sizeof a);
-            memcpy(&b, right + at, sizeof b);
-            if (a != b)
-                return false;
-        }
-        memcpy(&a, left + len - sizeof a, sizeof a);
-        memcpy(&b, right + len - sizeof b, sizeof b);
-        return a == b;
-    }
-    if (len >= sizeof(uint32_t)) {
-        uint32_t first_a, first_b, last_a, last_b;
-        memcpy(&first_a, left, sizeof first_a);
-        memcpy(&first_b, right, sizeof first_b);
-        memcpy(&last_a, left + len - sizeof last_a, sizeof last_a);
-        memcpy(&last_b, right + len - sizeof last_b, sizeof last_b);
-        return first_a == first_b && last_a == last_b;
-    }
-    for (size_t at = 0; at < len; at++)
-        if (left[at] != right[at])
-            return false;
-    return true;
-}
-
 static inline bool id_is_at(const struct users *users, uint64_t slot, const uint8_t *id, size_t len)
 {
     const uint8_t *const stored = (const uint8_t *)users + (uint32_t)slot;
-    uint16_t stored_len;
-    memcpy(&stored_len, stored, LENGTH_BYTES);
-    return stored_len == len && bytes_equal(stored + LENGTH_BYTES, id, len);
+    return bytes_load16(stored) == len && bytes_equal(stored + LENGTH_BYTES, id, len);
 }
 
 /* True if found; else *free_at is the slot that it would take. Ends: a table is never full. */

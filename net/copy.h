@@ -17,7 +17,9 @@ static inline void copy_bytes(uint8_t *to, const uint8_t *from, size_t len)
             to[i] = from[i];
         return;
     }
-    for (size_t i = 0; i + 16 < len; i += 16)
-        memcpy(to + i, from + i, 16);
     memcpy(to + len - 16, from + len - 16, 16);
+    for (; len > 64; len -= 64, to += 64, from += 64)
+        memcpy(to, from, 64);
+    for (; len > 16; len -= 16, to += 16, from += 16)
+        memcpy(to, from, 16);
 }

@@ -135,7 +135,7 @@ static inline bool transcript_step(struct transcript *t, const uint8_t **bytes, 
     if (step == HTTP_READY) {
         transcript_add_request(t, &t->parser.request);
         if (idle && t->recall != NULL)
-            http_recall_learn(t->recall, &t->hint, *bytes, taken, &t->parser.request);
+            http_recall_learn(t->recall, &t->hint, *bytes, taken, &t->parser.request, true);
     } else if (step == HTTP_BODY) {
         for (size_t i = 0; i < body.len; i++) {
             if (t->content_len < sizeof t->content)

@@ -21,7 +21,7 @@ static void learn(const char *head)
 
     http_reset(&parser);
     if (http_next(&parser, (const uint8_t *)head, strlen(head), &taken, &body) == HTTP_READY)
-        http_recall_learn(&recall, &hint, (const uint8_t *)head, taken, &parser.request);
+        http_recall_learn(&recall, &hint, (const uint8_t *)head, taken, &parser.request, true);
 }
 
 static void start(void)
@@ -92,12 +92,29 @@ TEST(recall_takes_a_head_without_length)
     CHECK(!found.request->has_length);
 }
 
+TEST(recall_takes_no_head_too_short_to_be_compared_in_one_step)
+{
+    static const char head[] = "GET /stat HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    start();
+    learn(head);
+    CHECK(!find(head));
+}
+
+TEST(recall_tells_the_mark_it_was_given)
+{
+    start();
+    learn(HEAD("38"));
+    CHECK(find(HEAD("5")));
+    CHECK(found.mark);
+}
+
 TEST(recall_refuses_any_other_head)
 {
     static const char *const heads[] = {
         HEAD("38"),
         "GET /stats HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: somebody\r\n\r\n",
         "POST /event HTTP/1.1\r\nContent-Length:38  \r\nHost: somebody.example:8080\r\n\r\n",
         "POST /event HTTP/1.1\r\nHost: a\r\ncontent-length: 38\r\n\r\n",
     };
@@ -148,7 +165,7 @@ TEST(recall_does_not_remember_what_its_digits_could_change)
 /* "GET /n HTTP/1.0", with numbers of one length, so that the heads are as alike as they can be. */
 static const char *numbered(unsigned number)
 {
-    static char head[] = "GET /000000 HTTP/1.0\r\n\r\n";
+    static char head[] = "GET /000000 HTTP/1.0\r\nHost: a\r\n\r\n";
     for (size_t at = 10; at > 4; at--, number /= 10)
         head[at] = (char)('0' + number % 10);
     return head;
@@ -158,17 +175,17 @@ TEST(recall_finds_a_head_whatever_the_hint)
 {
     start();
     for (unsigned i = 0; i < HTTP_RECALL_HEADS; i++) {
-        char head[] = "GET /aaaaaaaa HTTP/1.0\r\n\r\n";
+        char head[] = "GET /aaaaaaaa HTTP/1.0\r\nHost: aaaaaaa\r\n\r\n";
         memmove(head + 5 + i, head + 13, sizeof head - 13);
         learn(head);
     }
     for (unsigned h = 0; h < 256; h++) {
         hint = (uint8_t)h;
-        CHECK(find("GET /aaa HTTP/1.0\r\n\r\n"));
+        CHECK(find("GET /aaa HTTP/1.0\r\nHost: aaaaaaa\r\n\r\n"));
         CHECK_EQ(found.request->path_len, 4);
-        CHECK(find("GET /aaa HTTP/1.0\r\n\r\n"));
+        CHECK(find("GET /aaa HTTP/1.0\r\nHost: aaaaaaa\r\n\r\n"));
         hint = (uint8_t)h;
-        CHECK(!find("GET /aab HTTP/1.0\r\n\r\n"));
+        CHECK(!find("GET /aab HTTP/1.0\r\nHost: aaaaaaa\r\n\r\n"));
     }
 }
 
