@@ -119,10 +119,10 @@ static void refresh_date(void)
 static void send_ok(struct server_conn *conn, size_t answers)
 {
     while (answers > RESPONSE_OK_COPIES_MAX) {
-        server_send(conn, routes.ok.copies, RESPONSE_OK_COPIES_MAX * routes.ok.bytes_each);
+        server_send_kept(conn, routes.ok.copies, RESPONSE_OK_COPIES_MAX * routes.ok.bytes_each);
         answers -= RESPONSE_OK_COPIES_MAX;
     }
-    server_send(conn, routes.ok.copies, answers * routes.ok.bytes_each);
+    server_send_kept(conn, routes.ok.copies, answers * routes.ok.bytes_each);
 }
 
 static void close_connection(struct server_conn *conn, struct connection *c)

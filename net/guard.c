@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lwip/prot/tcp.h"
+#include "net/checksum.h"
 
 #define ETHERNET_BYTES 14
 #define ARP_BYTES      28
@@ -46,12 +47,9 @@ static inline uint32_t get32(const uint8_t *bytes)
 /* RFC 1071, over a header without options: true if it sums to nothing. */
 static bool header_sum_is_right(const uint8_t *ip)
 {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < IP_BYTES; i += 4)
-        sum += get32(ip + i);
-    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return sum == 0xffff;
+    uint64_t sum = (uint64_t)get32(ip) + get32(ip + 4) + get32(ip + 8) + get32(ip + 12) +
+                   (uint64_t)get32(ip + 16);
+    return checksum_fold(sum) == 0xffff;
 }
 
 /*

@@ -6,6 +6,7 @@
 #include "lwip/def.h"
 #include "lwip/ip.h"
 #include "lwip/prot/tcp.h"
+#include "net/checksum.h"
 
 #define NEVER_FRAGMENTED_BYTES 576
 
@@ -34,17 +35,6 @@ void ip_header_identify(struct ip_hdr *ip, size_t packet_len)
     }
 }
 
-/*
- * The ones' complement sum of RFC 1071, of 64 bits to 16: each half is added to the other, and the
- * carry out of that addition is where it is wanted, at the bottom of the upper half.
- */
-static inline uint16_t fold(uint64_t sum)
-{
-    sum += sum >> 32 | sum << 32;
-    const uint32_t half = (uint32_t)(sum >> 32);
-    return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
-}
-
 void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len)
 {
     uint32_t words[5];
@@ -52,10 +42,10 @@ void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len)
     ip->_chksum = 0;
     memcpy(words, ip, sizeof words);
     const uint64_t addresses = (uint64_t)words[3] + words[4];
-    ip->_chksum = (uint16_t)~fold(addresses + words[0] + words[1] + words[2]);
+    ip->_chksum = (uint16_t)~checksum_fold(addresses + words[0] + words[1] + words[2]);
     if (with_tcp) {
         const uint16_t segment_len = (uint16_t)(packet_len - IP_HLEN);
         struct tcp_hdr *const tcp = (struct tcp_hdr *)(void *)(ip + 1);
-        tcp->chksum = fold(addresses + lwip_htons(IP_PROTO_TCP) + lwip_htons(segment_len));
+        tcp->chksum = checksum_fold(addresses + lwip_htons(IP_PROTO_TCP) + lwip_htons(segment_len));
     }
 }

@@ -89,6 +89,15 @@ uint64_t link_refused(void)
 
 /* ---- sending ---- */
 
+/* The device's reference; TCP nearly always has another, until the peer acknowledges. */
+static inline void release(struct pbuf *p)
+{
+    if (p->ref > 1)
+        p->ref--;
+    else
+        pbuf_free(p);
+}
+
 void link_reap(void)
 {
     void *tokens[64];
@@ -101,7 +110,7 @@ void link_reap(void)
         assert(count <= link_state.in_flight);
         link_state.in_flight -= count;
         for (size_t i = 0; i < count; i++)
-            pbuf_free(tokens[i]);
+            release(tokens[i]);
     } while (count == sizeof tokens / sizeof tokens[0]);
 }
 

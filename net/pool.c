@@ -33,6 +33,8 @@
 #define POOL_UNPOISON(block, bytes) ((void)(block), (void)(bytes))
 #endif
 
+#define CLASS_STEP 32u /* sizes are looked up in steps of the smallest block */
+
 static const uint16_t class_bytes[POOL_CLASSES] = {32,  128, 256, POOL_LARGE_BYTES, POOL_FULL_BYTES,
                                                    256, 32};
 
@@ -56,6 +58,7 @@ static struct {
     uint8_t *page_class;
     uint64_t refused;
     bool pcb_expected;
+    uint8_t class_of[POOL_FULL_BYTES / CLASS_STEP + 1];
 } pool;
 
 struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uint32_t closing)
@@ -119,6 +122,16 @@ static void give_back(enum pool_class class, void *memory)
     POOL_POISON(memory, class_bytes[class]);
 }
 
+static void map_sizes(void)
+{
+    enum pool_class class = POOL_TINY;
+    for (size_t step = 0; step < sizeof pool.class_of; step++) {
+        if (step * CLASS_STEP > class_bytes[class])
+            class ++;
+        pool.class_of[step] = (uint8_t) class;
+    }
+}
+
 void pool_init(const struct pool_budget *budget, void *memory)
 {
     assert(((uintptr_t)memory & (PAGE_BYTES - 1)) == 0);
@@ -135,15 +148,19 @@ void pool_init(const struct pool_budget *budget, void *memory)
         lay_out(class, budget->blocks[class], page, class_pages(budget, class));
         page += class_pages(budget, class);
     }
+    map_sizes();
     POOL_POISON(pool.base, pool.bytes);
 }
 
 static enum pool_class class_for(size_t bytes)
 {
-    enum pool_class class = POOL_TINY;
-    while (class < POOL_FULL && bytes > class_bytes[class])
-        class ++;
-    return class;
+    if (bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct etharp_q_entry)))
+        return POOL_ARP;
+    if (pool.pcb_expected && bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb))) {
+        pool.pcb_expected = false;
+        return POOL_PCB;
+    }
+    return (enum pool_class)pool.class_of[(bytes + CLASS_STEP - 1) / CLASS_STEP];
 }
 
 static void *take(enum pool_class class)
@@ -167,14 +184,11 @@ static void *take(enum pool_class class)
 void *pool_alloc(size_t bytes)
 {
     void *block = NULL;
-    if (pool.pcb_expected && bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb))) {
-        pool.pcb_expected = false;
-        block = take(POOL_PCB);
-    } else if (bytes == LWIP_MEM_ALIGN_SIZE(sizeof(struct etharp_q_entry))) {
-        block = take(POOL_ARP);
-    } else if (bytes <= POOL_FULL_BYTES) {
-        for (unsigned class = class_for(bytes); class <= POOL_FULL && block == NULL; class ++)
-            block = take(class);
+    if (bytes <= POOL_FULL_BYTES) {
+        enum pool_class class = class_for(bytes);
+        block = take(class);
+        while (block == NULL && class < POOL_FULL)
+            block = take(++class);
     }
     if (block == NULL)
         pool.refused++;

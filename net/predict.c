@@ -96,7 +96,11 @@ static void take_data(struct server_conn *conn, struct pbuf *p, u16_t len)
 
     pcb->rcv_nxt += len;
     pcb->rcv_wnd = (tcpwnd_size_t)(pcb->rcv_wnd - len);
-    (void)tcp_update_rcv_ann_wnd(pcb);
+    /* tcp_update_rcv_ann_wnd(): the announced window's edge stays where it is, if it can. */
+    if (len <= pcb->rcv_ann_wnd)
+        pcb->rcv_ann_wnd = (tcpwnd_size_t)(pcb->rcv_ann_wnd - len);
+    else
+        (void)tcp_update_rcv_ann_wnd(pcb);
     /* An ACK for every second segment (RFC 5681 section 4.2), at the latest after the turn. */
     if ((pcb->flags & TF_ACK_DELAY) != 0)
         conn->flags |= CONN_ACK_DUE;

@@ -91,6 +91,12 @@ size_t server_send_space(const struct server_conn *conn);
 /* Appends to the stream; copies. len MUST NOT exceed server_send_space(). */
 void server_send(struct server_conn *conn, const void *bytes, size_t len);
 
+/*
+ * The same for bytes that stay where they are, unchanged, until the handler's caller has sent them:
+ * at least until the next batch. They need not be copied twice.
+ */
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len);
+
 /* (Re)starts the deadline of what the connection waits for from now on. */
 void server_wait_for(struct server_conn *conn, enum server_wait what);
 

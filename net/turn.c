@@ -7,7 +7,8 @@
  *                   (server_send)    once          once, with the ACK and the window
  *
  * The staging buffer is one for all: a turn leaves it empty. Copying an answer twice costs less
- * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment.
+ * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment. An answer
+ * in one piece that the application keeps (server_send_kept()) is copied only once.
  *
  * Send space. server_send() cannot fail, so server_send_space() promises no more than tcp_write()
  * can take whatever it is: bounded by lwIP's limits for the connection, and by blocks that are free
@@ -51,7 +52,8 @@
 
 static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
-    size_t used, limit;       /* of `staged` */
+    size_t used, limit;       /* of `bytes` */
+    const uint8_t *bytes;     /* what is sent: `staged`, or one piece that the application keeps */
     uint8_t *staged;
     size_t pool_half; /* of the full blocks */
     size_t answer;    /* full blocks that the largest answer takes, to a peer of the smallest MSS */
@@ -70,6 +72,7 @@ void turn_init(void *memory)
     turn.used = 0;
     turn.limit = 0;
     turn.staged = memory;
+    turn.bytes = turn.staged;
     turn.pool_half = pool_level(POOL_FULL) / 2;
     turn.answer = server.config.response_bytes_max / ENDPOINT_MSS_MIN + 1 + SPARE_SEGMENTS;
     turn.owed = 0;
@@ -167,8 +170,23 @@ size_t server_send_space(const struct server_conn *conn)
 void server_send(struct server_conn *conn, const void *bytes, size_t len)
 {
     assert(conn == turn.conn && len <= turn.limit - turn.used);
+    if (turn.bytes != turn.staged) {
+        copy_bytes(turn.staged, turn.bytes, turn.used);
+        turn.bytes = turn.staged;
+    }
     copy_bytes(turn.staged + turn.used, bytes, len);
     turn.used += len;
+}
+
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+{
+    if (turn.used > 0) {
+        server_send(conn, bytes, len);
+        return;
+    }
+    assert(conn == turn.conn && len <= turn.limit);
+    turn.bytes = bytes;
+    turn.used = len;
 }
 
 void server_close(struct server_conn *conn)
@@ -203,6 +221,7 @@ static void begin_turn(struct server_conn *conn)
 static void end_turn(void)
 {
     turn.conn = NULL;
+    turn.bytes = turn.staged;
     turn.used = 0;
     turn.limit = 0;
 }
@@ -212,7 +231,7 @@ static void write_staged(struct server_conn *conn)
 {
     if (turn.used == 0)
         return;
-    const err_t err = tcp_write(conn->pcb, turn.staged, (u16_t)turn.used, TCP_WRITE_FLAG_COPY);
+    const err_t err = tcp_write(conn->pcb, turn.bytes, (u16_t)turn.used, TCP_WRITE_FLAG_COPY);
     assert(err == ERR_OK);
 }
 
@@ -276,6 +295,13 @@ bool turn_output_waits(const struct server_conn *conn)
            (pcb->unsent != NULL && pcb->unsent->len > 0);
 }
 
+/* Its place in the lists of those that time has to do with. */
+static void watch(struct server_conn *conn)
+{
+    timers_watch(conn);
+    deadlines_sending(conn);
+}
+
 static void retry_later(struct server_conn *conn)
 {
     if (list_is_alone(&conn->retry_node))
@@ -326,7 +352,8 @@ static void output(struct server_conn *conn)
         retry_later(conn);
 }
 
-static void serve(struct server_conn *conn)
+/* True if all that is to be said was said in one segment (reply.h). */
+static bool serve(struct server_conn *conn)
 {
     begin_turn(conn);
     if ((conn->flags & CONN_NEW) != 0) {
@@ -335,16 +362,16 @@ static void serve(struct server_conn *conn)
     }
     const size_t taken = give_unread(conn);
     if (turn.used > 0 && (conn->flags & (CONN_CLOSE | CONN_PEER_FIN)) == 0 &&
-        unread_is_empty(conn) && reply_send(conn, turn.staged, turn.used, taken)) {
+        unread_is_empty(conn) && reply_send(conn, turn.bytes, turn.used, taken)) {
         end_turn();
-        return;
+        return true;
     }
     write_staged(conn);
     end_turn();
 
     if (!keep_unread(conn)) {
         tcp_abort(conn->pcb);
-        return;
+        return false;
     }
     if (taken > 0)
         tcp_recved(conn->pcb, (u16_t)taken);
@@ -352,6 +379,7 @@ static void serve(struct server_conn *conn)
     /* Without an acknowledgement to come nothing else would bring it back. */
     if (!unread_is_empty(conn) && output_is_empty(conn->pcb))
         retry_later(conn);
+    return false;
 }
 
 static void take_turn(struct server_conn *conn)
@@ -360,8 +388,10 @@ static void take_turn(struct server_conn *conn)
         conns_release(conn);
         return;
     }
-    if (conn->phase == CONN_OPEN)
-        serve(conn);
+    if (conn->phase == CONN_OPEN && serve(conn)) {
+        watch(conn);
+        return;
+    }
     /* If it is gone now, that touched it once more. */
     if (conn->phase == CONN_GONE)
         return;
@@ -433,6 +463,5 @@ void turn_settle(struct server_conn *conn)
         conn->flags |= CONN_RESTED;
         deadlines_start(conn, DEADLINE_CLOSING);
     }
-    timers_watch(conn);
-    deadlines_sending(conn);
+    watch(conn);
 }

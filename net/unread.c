@@ -53,7 +53,7 @@ void unread_forget(struct server_conn *conn)
         free_first_spill(conn);
 }
 
-size_t unread_next(struct server_conn *conn, const uint8_t **bytes)
+size_t unread_next_of_many(struct server_conn *conn, const uint8_t **bytes)
 {
     if (conn->spill_first != NULL) {
         const struct conn_spill *const spill = conn->spill_first;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lwip/pbuf.h"
 #include "net/conn.h"
 
 /* lwIP gives a chain of pbufs; it is the connection's now. */
@@ -21,8 +22,20 @@ static inline bool unread_is_empty(const struct server_conn *conn)
     return conn->unread_first == NULL && conn->spill_first == NULL;
 }
 
+/* unread_next(), where it is not simply the one pbuf that there is. */
+size_t unread_next_of_many(struct server_conn *conn, const uint8_t **bytes);
+
 /* The next bytes, as many as lie in one piece of memory; 0 when nothing is unread. */
-size_t unread_next(struct server_conn *conn, const uint8_t **bytes);
+static inline size_t unread_next(struct server_conn *conn, const uint8_t **bytes)
+{
+    const struct pbuf *const p = conn->unread_first;
+    if (unread_is_empty(conn))
+        return 0;
+    if (conn->spill_first != NULL || p->next != NULL || p->len == conn->unread_offset)
+        return unread_next_of_many(conn, bytes);
+    *bytes = (const uint8_t *)p->payload + conn->unread_offset;
+    return (size_t)(p->len - conn->unread_offset);
+}
 
 /* Drops the first `len` bytes, of those that unread_next() gave. */
 void unread_take(struct server_conn *conn, size_t len);

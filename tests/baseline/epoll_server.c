@@ -324,6 +324,11 @@ void server_send(struct server_conn *conn, const void *bytes, size_t len)
     conn->out_end += len;
 }
 
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+{
+    server_send(conn, bytes, len);
+}
+
 void server_wait_for(struct server_conn *conn, enum server_wait what)
 {
     conn->wait = what;

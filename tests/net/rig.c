@@ -88,7 +88,7 @@ static void answer(struct server_conn *conn, struct line_state *s)
     rig_app.requests++;
     switch (s->line[0]) {
     case 'e':
-        server_send(conn, "ok\n", 3);
+        server_send_kept(conn, "ok\n", 3);
         break;
     case 'b':
         for (unsigned i = 0; i < sizeof bytes; i++)

@@ -48,6 +48,11 @@ void server_send(struct server_conn *conn, const void *bytes, size_t len)
     conn->sends++;
 }
 
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+{
+    server_send(conn, bytes, len);
+}
+
 void server_wait_for(struct server_conn *conn, enum server_wait what)
 {
     assert(!conn->closed);
