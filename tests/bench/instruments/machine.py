@@ -46,7 +46,7 @@ class Namespace:
             self._file = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
             with self.entered():
                 for words in ("link set lo up", "tuntap add dev tap0 mode tap",
-                              "link set tap0 addrgenmode none txqueuelen 10000 up",
+                              "link set tap0 addrgenmode none txqueuelen 40000 up",
                               f"address add {HOST}/24 dev tap0",
                               f"neighbour add {GUEST} lladdr {GUEST_MAC} dev tap0 nud permanent"):
                     run("ip", *words.split())
