@@ -35,10 +35,11 @@
  * never seen.
  *
  * Because the chores do not overlap, only neighbours in size are ever alive together, and two
- * regions serve them all in turn; F is the number of slots that users_max ids need:
+ * regions serve them all in turn; F is the number of slots that users_max ids need. The first table
+ * lies apart, beside the first ids: a machine that starts touches (and has its host clear) less.
  *
- *     | struct users | arena of ids ->      | tables of F/2, F/8 ... | tables of F, F/4 ... |
- *                                             4 F bytes                8 F bytes
+ *     | struct users | first table | arena of ids ->  | tables of F/2, F/8 ... | of F, F/4 ... |
+ *                                                       4 F bytes                8 F bytes
  *
  * That is 12 F bytes, 19.2 to 38.4 a user when full, and 2 bytes and the id for each: 10,000,000
  * users with ids of 12 bytes: 34 bytes each. Once the table of F/2 has been moved for good, its
@@ -54,6 +55,7 @@
 #include "app/bytes.h"
 
 #define FIRST_SLOTS   1024u
+#define FIRST_BYTES   (FIRST_SLOTS * sizeof(uint64_t))
 #define DRAIN_SLOTS   8u  /* one cache line read, each slot written to one of two places */
 #define CLEAR_SLOTS   16u /* two cache lines written */
 #define LENGTH_BYTES  2u
@@ -80,14 +82,14 @@ struct users {
     uint32_t drained; /* slots of `last` moved */
     uint32_t cleared; /* slots of the next table cleared */
     uint32_t final_slots;
+    uint64_t *first;
     uint64_t *regions[2]; /* of tables of final_slots / 4^n; of final_slots / 2 / 4^n */
     size_t bytes;
 };
 
-static size_t align_up(size_t bytes)
-{
-    return (bytes + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1);
-}
+#define ALIGN_UP(bytes) (((bytes) + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1))
+#define FIRST_OFFSET    ALIGN_UP(sizeof(struct users))
+#define ARENA_OFFSET    (FIRST_OFFSET + FIRST_BYTES)
 
 static uint64_t load_limit(uint64_t slots)
 {
@@ -102,15 +104,20 @@ static uint64_t final_slots_for(uint64_t users_max)
     return slots;
 }
 
+/* F, for the regions: the first table needs none of them. */
+static uint64_t region_slots_for(uint64_t final_slots)
+{
+    return final_slots == FIRST_SLOTS ? 0 : final_slots;
+}
+
 size_t users_memory_bytes(uint64_t users_max, size_t id_bytes)
 {
     assert(users_max >= 1 && users_max <= USERS_MAX);
     assert(id_bytes >= 1 && id_bytes <= USERS_ID_BYTES_MAX);
-    const uint64_t arena_end =
-        align_up(sizeof(struct users) + users_max * (LENGTH_BYTES + id_bytes));
+    const uint64_t arena_end = ALIGN_UP(ARENA_OFFSET + users_max * (LENGTH_BYTES + id_bytes));
     if (arena_end > ARENA_END_MAX)
         return SIZE_MAX;
-    return arena_end + final_slots_for(users_max) * 12;
+    return arena_end + region_slots_for(final_slots_for(users_max)) * 12;
 }
 
 uint64_t users_max_within(size_t bytes, size_t id_bytes)
@@ -131,7 +138,7 @@ static struct table table_of(const struct users *users, uint32_t slots)
     const unsigned log2_slots = (unsigned)__builtin_ctz(slots);
     const unsigned halvings = (unsigned)__builtin_ctz(users->final_slots) - log2_slots;
     return (struct table){
-        .slots = users->regions[halvings & 1],
+        .slots = slots == FIRST_SLOTS ? users->first : users->regions[halvings & 1],
         .mask = slots - 1,
         .shift = 32 - log2_slots,
     };
@@ -157,6 +164,7 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     assert((uintptr_t)memory % ALIGN_BYTES == 0);
     assert(bytes >= users_memory_bytes(users_max, 1));
     const uint64_t final_slots = final_slots_for(users_max);
+    const uint64_t region_slots = region_slots_for(final_slots);
     bytes &= ~(size_t)(ALIGN_BYTES - 1);
     uint64_t *const end = (uint64_t *)memory + bytes / sizeof(uint64_t);
 
@@ -164,14 +172,15 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     *users = (struct users){
         .key = *key,
         .limit = users_max,
-        .arena_used = sizeof(struct users),
+        .arena_used = ARENA_OFFSET,
         .final_slots = (uint32_t)final_slots,
-        .regions = {end - final_slots, end - final_slots - final_slots / 2},
+        .first = (uint64_t *)memory + FIRST_OFFSET / sizeof(uint64_t),
+        .regions = {end - region_slots, end - region_slots - region_slots / 2},
         .bytes = bytes,
     };
     arena_set_end(users, users->regions[1]);
     users->table = table_of(users, FIRST_SLOTS);
-    memset(users->table.slots, 0, FIRST_SLOTS * sizeof(uint64_t));
+    memset(users->table.slots, 0, FIRST_BYTES);
     users->grow_at = final_slots == FIRST_SLOTS ? UINT64_MAX : load_limit(FIRST_SLOTS);
     finish_draining(users);
     return users;
@@ -288,9 +297,11 @@ uint64_t users_limit(const struct users *users)
     return users->limit;
 }
 
+/* Besides the first, which counts with the arena. */
 static size_t table_bytes(const struct table *table)
 {
-    return table->slots == NULL ? 0 : ((size_t)table->mask + 1) * sizeof(uint64_t);
+    const size_t slots = (size_t)table->mask + 1;
+    return table->slots == NULL || slots == FIRST_SLOTS ? 0 : slots * sizeof(uint64_t);
 }
 
 size_t users_memory_used(const struct users *users)

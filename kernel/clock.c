@@ -131,9 +131,8 @@ static bool wait_step(const struct counter *counter, uint32_t from)
     return false;
 }
 
-static struct measurement measure(const struct counter *counter)
+static struct measurement measure(const struct counter *counter, struct reading first)
 {
-    const struct reading first = read_narrowest(counter);
     struct reading last = first;
     struct measurement m = {0, UINT64_MAX};
 
@@ -151,15 +150,22 @@ static bool hz_is_plausible(uint64_t hz)
     return hz >= HZ_MIN && hz <= HZ_MAX;
 }
 
+static struct counter pm_timer(void)
+{
+    const uint32_t mask = acpi_get_facts()->pm_timer_32bit ? 0xffffffff : 0xffffff;
+
+    return (struct counter){ACPI_PM_TIMER_HZ, mask, pm_timer_read};
+}
+
+static struct reading pm_timer_first; /* while there is a port to read it by */
+
 static struct measurement measure_by_pm_timer(void)
 {
-    const struct acpi_facts *const acpi = acpi_get_facts();
-    const struct counter pm_timer = {ACPI_PM_TIMER_HZ, acpi->pm_timer_32bit ? 0xffffffff : 0xffffff,
-                                     pm_timer_read};
+    const struct counter counter = pm_timer();
 
-    if (acpi->pm_timer_port == 0)
+    if (acpi_get_facts()->pm_timer_port == 0)
         return (struct measurement){0, UINT64_MAX};
-    return measure(&pm_timer);
+    return measure(&counter, pm_timer_first);
 }
 
 static struct measurement measure_by_pit(void)
@@ -170,7 +176,7 @@ static struct measurement measure_by_pit(void)
     /* It goes round in 55 ms, and the hypervisor may let us sleep as long: then once more. */
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
         pit_start();
-        m = measure(&pit);
+        m = measure(&pit, read_narrowest(&pit));
         if (m.hz == 0 || !pit_has_wrapped())
             return m;
     }
@@ -232,6 +238,14 @@ bool clock_wall(int64_t *unix_s)
         wall_read(now_ns);
     *unix_s = wall_s + (int64_t)((now_ns - wall_at_ns) / CLOCK_NS_PER_S);
     return true;
+}
+
+void clock_prepare(void)
+{
+    const struct counter counter = pm_timer();
+
+    if (acpi_get_facts()->pm_timer_port != 0)
+        pm_timer_first = read_narrowest(&counter);
 }
 
 void clock_init(uint64_t entry_tsc)

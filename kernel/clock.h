@@ -13,9 +13,13 @@
 #define CLOCK_NS_PER_MS 1000000ULL
 #define CLOCK_NS_PER_S  1000000000ULL
 
+/* Begins the measurement that clock_init() may need, so that it waits less. After acpi_init(). */
+void clock_prepare(void);
+
 /*
- * Calibrates the TSC and reads the RTC. Called once, after acpi_init(). `entry_tsc`: the TSC at the
- * first instruction of the image. Without a frequency named by CPUID it takes 1 to 10 ms.
+ * Calibrates the TSC and reads the RTC. Called once, after clock_prepare(). `entry_tsc`: the TSC at
+ * the first instruction of the image. Without a frequency named by CPUID, 0.5 to 10 ms have passed
+ * since clock_prepare() when it returns.
  */
 void clock_init(uint64_t entry_tsc);
 

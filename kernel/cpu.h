@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 static inline uint8_t cpu_in8(uint16_t port)
@@ -40,6 +41,12 @@ static inline void cpu_out16(uint16_t port, uint16_t value)
 static inline void cpu_out32(uint16_t port, uint32_t value)
 {
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+/* One exit to the hypervisor for all of them, where it knows how (KVM does). */
+static inline void cpu_out8_string(uint16_t port, const void *bytes, size_t len)
+{
+    __asm__ volatile("rep outsb" : "+S"(bytes), "+c"(len) : "d"(port) : "memory");
 }
 
 static inline uint64_t cpu_tsc(void)

@@ -72,6 +72,7 @@ static void init_machine(void)
     if (boot_info->problem != NULL)
         panic("boot: %s", boot_info->problem);
     acpi_init(boot_info->rsdp);
+    clock_prepare();
     memory_init(boot_info);
     power_init();
     clock_init(boot_info->entry_tsc);

@@ -244,9 +244,10 @@ static bool take_memory(void)
     net.receive_memory = memory_take(VIRTQ_BYTES(size), VIRTQ_ALIGN_BYTES, "receive ring");
     net.transmit_memory =
         memory_take(VIRTQ_BYTES(transmit.size), VIRTQ_ALIGN_BYTES, "transmit ring");
-    receive_ring_init(&receive,
-                      memory_take((size_t)size * RECEIVE_RING_SLOT_BYTES, 4096, "receive buffers"),
-                      size);
+    /* Not cleared: the device writes a slot before anybody reads it, and 1 MiB takes a while. */
+    receive_ring_init(
+        &receive,
+        memory_take_dirty((size_t)size * RECEIVE_RING_SLOT_BYTES, 4096, "receive buffers"), size);
     return true;
 }
 

@@ -143,6 +143,12 @@ void conns_init(const struct server_config *config, void *memory)
     conns.records = carve(&at, conns.record_count * sizeof(struct server_conn));
     conns.count[CONN_FREE] = conns.record_count;
 
+    conns.state_bytes = config->state_bytes;
+    conns.state_stride = ALIGN_UP(config->state_bytes);
+    conns.states = carve(&at, config->connections_max * conns.state_stride);
+    conns.free_states = carve(&at, config->connections_max * sizeof(uint32_t));
+    conns.states_max = config->connections_max;
+
     const unsigned bits = bucket_bits(conns.record_count);
     conns.buckets = carve(&at, sizeof(void *) << bits);
     memset(conns.buckets, 0, sizeof(void *) << bits);
@@ -150,12 +156,6 @@ void conns_init(const struct server_config *config, void *memory)
     entropy_fill(&conns.hash_factor, sizeof conns.hash_factor);
     entropy_fill(&conns.hash_offset, sizeof conns.hash_offset);
     conns.hash_factor |= 1;
-
-    conns.state_bytes = config->state_bytes;
-    conns.state_stride = ALIGN_UP(config->state_bytes);
-    conns.states = carve(&at, config->connections_max * conns.state_stride);
-    conns.free_states = carve(&at, config->connections_max * sizeof(uint32_t));
-    conns.states_max = config->connections_max;
     conns_hide();
 }
 

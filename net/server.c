@@ -50,10 +50,11 @@ void server_init(const struct server_config *config, void *memory)
 
     assert(config->connections_max > 0 && config->response_bytes_max <= TCP_SND_BUF);
     server = (struct server){.config = *config, .batch_ns = clock_ns()};
-    pool_init(&budget, at);
-    at += pool_memory_bytes(&budget);
+    /* The table's buckets, at its end, lie beside the pool's smallest blocks: both are in use. */
     conns_init(config, at);
     at += PAGE_UP(conns_memory_bytes(config));
+    pool_init(&budget, at);
+    at += pool_memory_bytes(&budget);
     turn_init(at);
 
     isn_init();

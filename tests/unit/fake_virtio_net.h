@@ -14,6 +14,7 @@
 #define clock_ns              VNET(clock_ns)
 #define log_line              VNET(log_line)
 #define memory_take           VNET(memory_take)
+#define memory_take_dirty     VNET(memory_take_dirty)
 #define entropy_fill          VNET(entropy_fill)
 #define virtio_find           VNET(virtio_find)
 #define virtio_reset          VNET(virtio_reset)
@@ -193,14 +194,19 @@ void log_line(enum log_level level, const char *subsystem, const char *format, .
     fake.log_lines++;
 }
 
-void *memory_take(size_t bytes, size_t align, const char *what)
+void *memory_take_dirty(size_t bytes, size_t align, const char *what)
 {
     void *const memory = aligned_alloc(align, (bytes + align - 1) / align * align);
 
     (void)what;
     assert(memory != NULL && fake.memory_count < 8);
-    memset(memory, 0, bytes);
+    memset(memory, 0x5a, bytes);
     return fake.memory[fake.memory_count++] = memory;
+}
+
+void *memory_take(size_t bytes, size_t align, const char *what)
+{
+    return memset(memory_take_dirty(bytes, align, what), 0, bytes);
 }
 
 void entropy_fill(void *bytes, size_t len)

@@ -188,7 +188,7 @@ TEST(users_fill_their_memory_exactly)
         while (users_insert(users, id_of(number, len), len) == USERS_ADDED)
             number++;
     CHECK(users_memory_used(users) <= bytes);
-    /* An id of 4 bytes takes 6; of the two regions for tables one has gone to the arena. */
+    /* An id of 4 bytes takes 6. */
     CHECK(users_memory_used(users) > bytes - 6);
 }
 
