@@ -178,6 +178,25 @@ NET_TEST(one_that_lingers_gives_way_before_the_idle)
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
+NET_TEST(one_that_lingers_with_its_answer_unacknowledged_does_not_give_way)
+{
+    rig_start_default(1);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_connect(&peer);
+    peer_send(&peer, "c\n");
+    EXPECT(peer_next(&peer, &segment)); /* and is lost */
+    EXPECT_EQ(segment.len, 4);
+    peer_send_syn(&other);
+    EXPECT(!peer_next(&other, &segment));
+    EXPECT_EQ(rig_counters().connections_refused, 1);
+    rig_wait_ms(1300);
+    peer_expect(&peer, "bye\n");
+    EXPECT(peer.fin && !peer.reset);
+    peer_connect(&other);
+    EXPECT_EQ(rig_counters().connections_gave_way, 1);
+}
+
 NET_TEST(a_flood_of_syns_does_not_keep_an_honest_client_out)
 {
     rig_start_default(16);

@@ -274,7 +274,39 @@ NET_TEST(segments_ahead_of_and_beyond_the_window_halt_nothing)
     peer_segment(&other, FIN | ACK, start_of_other + 100, other.expected, lines, 10);
     peer_segment(&other, ACK, start_of_other, other.expected, lines, 22 * 1460);
     rig_poll();
+    /* The same with nothing but a FIN. */
+    peer_init(&other, 5002);
+    peer_connect(&other);
+    peer_segment(&other, FIN | ACK, other.next + 100, other.expected, NULL, 0);
+    peer_segment(&other, ACK, other.next, other.expected, lines, 22 * 1460);
+    rig_poll();
     EXPECT(rig_app.requests > 10000);
+}
+
+NET_TEST(a_fin_ahead_of_its_turn_counts_when_it_comes_again_in_order)
+{
+    for (unsigned len = 0; len <= 2; len += 2) {
+        if (len == 0)
+            rig_start_default(16);
+        peer_init(&peer, (uint16_t)(5000 + len));
+        peer_connect(&peer);
+        const struct rig_levels before = rig_levels();
+        peer_segment(&peer, FIN | ACK, peer.next + 2, peer.expected, "e\n", len);
+        EXPECT(peer_next(&peer, &segment));
+        EXPECT_EQ(segment.ack, peer.next);
+        /* Data is kept, without the FIN; nothing is kept of a FIN alone. */
+        const struct rig_levels after = rig_levels();
+        EXPECT_EQ(memcmp(&before, &after, sizeof before) == 0, len == 0);
+        peer_send(&peer, "e\n");
+        peer.next += len;
+        peer_expect(&peer, len == 0 ? "ok\n" : "ok\nok\n");
+        EXPECT(!peer.fin);
+        EXPECT_EQ(rig_counters().connections_open, 1);
+        peer_send_fin(&peer);
+        peer_take(&peer);
+        EXPECT(peer.fin);
+        EXPECT_EQ(rig_counters().connections_open, 0);
+    }
 }
 
 NET_TEST(sequence_numbers_cannot_be_told_from_one_another)
