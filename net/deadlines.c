@@ -50,7 +50,7 @@ void deadlines_init(const struct server_config *config)
 void deadlines_start(struct server_conn *conn, enum conn_deadline kind)
 {
     conn->deadline = (uint8_t)kind;
-    conn->deadline_since_ns = server.batch_ns;
+    conn->deadline_since_ns = server.ran_ns;
     list_move_to_end(&deadlines.waiting[kind], &conn->deadline_node);
 }
 
@@ -87,11 +87,11 @@ void deadlines_sending(struct server_conn *conn)
         if (conn->acked == pcb->lastack)
             return;
     } else {
-        conn->sending_examined_ns = server.batch_ns;
+        conn->sending_examined_ns = server.ran_ns;
         list_append(&deadlines.sending, &conn->sending_node);
     }
     conn->acked = pcb->lastack;
-    conn->progress_ns = server.batch_ns;
+    conn->progress_ns = server.ran_ns;
 }
 
 /*
@@ -106,7 +106,7 @@ static bool holds_much(const struct server_conn *conn)
 struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
 {
     const uint64_t waited_ns = waited_ms * CLOCK_NS_PER_MS;
-    const uint64_t latest_ns = server.batch_ns < waited_ns ? 0 : server.batch_ns - waited_ns;
+    const uint64_t latest_ns = server.ran_ns < waited_ns ? 0 : server.ran_ns - waited_ns;
     uint64_t since_ns = latest_ns;
     struct server_conn *slowest = NULL;
     bool much = false; /* some that were seen hold much: then they alone count */
@@ -136,7 +136,7 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
 /* Not one that began in this batch, however short its kind. */
 static bool has_passed(const struct server_conn *conn, uint64_t ns)
 {
-    const uint64_t waited_ns = server.batch_ns - conn->deadline_since_ns;
+    const uint64_t waited_ns = server.ran_ns - conn->deadline_since_ns;
     return waited_ns > 0 && waited_ns >= ns;
 }
 
@@ -187,13 +187,13 @@ static void run_sending(void)
     while (!list_is_alone(&deadlines.sending)) {
         struct server_conn *const conn =
             list_entry(deadlines.sending.next, struct server_conn, sending_node);
-        if (server.batch_ns - conn->sending_examined_ns < EXAMINE_MS * CLOCK_NS_PER_MS)
+        if (server.ran_ns - conn->sending_examined_ns < EXAMINE_MS * CLOCK_NS_PER_MS)
             break;
-        conn->sending_examined_ns = server.batch_ns;
+        conn->sending_examined_ns = server.ran_ns;
         list_move_to_end(&deadlines.sending, &conn->sending_node);
         if (conn->pcb->unacked == NULL && conn->pcb->unsent == NULL) {
             list_remove(&conn->sending_node);
-        } else if (server.batch_ns - conn->progress_ns >= deadlines.send_ns) {
+        } else if (server.ran_ns - conn->progress_ns >= deadlines.send_ns) {
             server.counters.timeouts++;
             tcp_abort(conn->pcb);
         }

@@ -9,6 +9,9 @@
  *     LINGER     for the peer to close          linger_ms      then reset
  *     CLOSING    for the last ACK, or TIME-WAIT                then forgotten
  *
+ * Time in which the host had stopped the machine does not count (server.c): the rest of a request
+ * that came meanwhile still lies in the receive ring.
+ *
  * Apart from these, while output waits: `send_ms` without an octet acknowledged, then reset. Output
  * waits and is acknowledged with every request, so this list is not kept sorted: each of its
  * connections is looked at once a second.

@@ -10,6 +10,7 @@ struct server {
     struct server_config config;
     struct server_counters counters; /* those that are counted here as they happen */
     uint64_t batch_ns;
+    uint64_t ran_ns; /* the same without pauses: what deadlines are reckoned by */
     bool worked; /* the turn that began then did something */
     bool stopping;
     bool answered; /* on_bytes was called in this batch */

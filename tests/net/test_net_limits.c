@@ -358,7 +358,7 @@ NET_TEST(the_clock_may_jump)
     fake_clock_advance_ms(0x100000000u);
     rig_poll();
     rig_wait_ms(200);
-    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_app.closed, 0);
     peer_init(&other, 5001);
     peer_connect(&other);
     peer_send(&other, "e\n");
@@ -366,4 +366,39 @@ NET_TEST(the_clock_may_jump)
     rig_wait_ms(1300);
     EXPECT(peer_next(&other, &segment));
     EXPECT_EQ(segment.len, 3);
+    rig_wait_ms(60000);
+    EXPECT_EQ(rig_app.closed, 2);
+}
+
+/* The rest of each request came while the host had stopped the machine; a batch takes 64. */
+NET_TEST(a_pause_of_the_machine_counts_against_no_request)
+{
+    enum { PEERS = 200 };
+    static struct peer many[PEERS];
+    rig_start_default(PEERS);
+    for (unsigned i = 0; i < PEERS; i++) {
+        peer_init(&many[i], (uint16_t)(5000 + i));
+        peer_connect(&many[i]);
+        peer_send(&many[i], i % 2 == 0 ? "b" : "w\nb"); /* head_ms; body_ms */
+        rig_poll();
+    }
+    rig_wait_ms(5000);
+    fake_clock_advance_ms(11000);
+    for (unsigned i = 0; i < PEERS; i++)
+        peer_send(&many[i], "1\n");
+    rig_poll();
+    EXPECT_EQ(rig_app.timed_out, 0);
+    for (unsigned i = 0; i < PEERS; i++) {
+        many[i].received = 0;
+        peer_take(&many[i]);
+        EXPECT_EQ(many[i].received, 1);
+    }
+    /* Nor does it begin the time anew. */
+    peer_send(&many[0], "b");
+    rig_wait_ms(5000);
+    fake_clock_advance_ms(11000);
+    rig_wait_ms(4800);
+    EXPECT_EQ(rig_app.timed_out, 0);
+    rig_wait_ms(200);
+    EXPECT_EQ(rig_app.timed_out, 1);
 }

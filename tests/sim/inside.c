@@ -2,6 +2,7 @@
 
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
+#include "net/server_state.h"
 #include "net/turn.h"
 #include "net/unread.h"
 #include "tests/sim/sim.h"
@@ -58,7 +59,7 @@ static void check_deadline(const struct server_conn *conn)
         [DEADLINE_HEAD] = config->head_ms,     [DEADLINE_BODY] = config->body_ms,
         [DEADLINE_LINGER] = config->linger_ms, [DEADLINE_CLOSING] = CLOSING_MS,
     };
-    const uint64_t waited_ns = server_batch_ns() - conn->deadline_since_ns;
+    const uint64_t waited_ns = server.ran_ns - conn->deadline_since_ns;
     SIM_CHECK(!list_is_alone(&conn->deadline_node), "port %u: it has no deadline", port_of(conn));
     if (conn->phase == CONN_OPEN && turn_output_waits(conn))
         return;
