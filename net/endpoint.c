@@ -207,11 +207,17 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
     return ERR_OK;
 }
 
+/*
+ * A retransmission has octets, none of them new. While the persist timer runs they are probes of
+ * the window: the peer has lost nothing.
+ */
 u32_t *endpoint_count_segment(const struct pbuf *p, const struct tcp_hdr *header,
                               const struct tcp_pcb *pcb, u32_t *options)
 {
-    if (pcb != NULL && TCP_SEQ_LT(lwip_ntohl(header->seqno), pcb->snd_nxt) &&
-        (p->tot_len > TCPH_HDRLEN_BYTES(header) || (TCPH_FLAGS(header) & (TCP_SYN | TCP_FIN)) != 0))
+    const u32_t data = (u32_t)(p->tot_len - TCPH_HDRLEN_BYTES(header));
+    const u32_t octets = data + ((TCPH_FLAGS(header) & (TCP_SYN | TCP_FIN)) != 0 ? 1 : 0);
+    if (pcb != NULL && octets != 0 && pcb->persist_backoff == 0 &&
+        !is_after(lwip_ntohl(header->seqno) + octets, pcb->snd_nxt))
         retransmissions++;
     return options;
 }
