@@ -33,6 +33,9 @@
 #define CAP_LENGTH            12
 #define CAP_NOTIFY_MULTIPLIER 16
 #define CAP_BYTES             16
+#define CAP_NOTIFY_BYTES      20 /* struct virtio_pci_notify_cap (4.1.4.4): and the multiplier */
+
+#define CONFIG_BYTES          256
 
 #define CAPS_MAX              16
 
@@ -182,6 +185,14 @@ static const struct virtio_transport transport = {
     .config_read = config_read,
 };
 
+/* Whether all of the capability that a structure of this type has is there. */
+static bool is_whole(const struct pci_device *function, uint8_t cap, enum cap_type type)
+{
+    const unsigned bytes = type == CAP_NOTIFY ? CAP_NOTIFY_BYTES : CAP_BYTES;
+
+    return pci_read8(function, (uint8_t)(cap + CAP_LEN)) >= bytes && cap + bytes <= CONFIG_BYTES;
+}
+
 /*
  * Maps the structure that the capability at `cap` describes, if it is `type`, at least `bytes_min`
  * long and in a memory BAR. An I/O BAR is passed over: 4.1.4.1, use the first that one can.
@@ -192,7 +203,7 @@ static volatile uint8_t *map_structure(const struct pci_device *function, uint8_
     uint64_t address;
 
     if (pci_read8(function, (uint8_t)(cap + CAP_CFG_TYPE)) != type ||
-        pci_read8(function, (uint8_t)(cap + CAP_LEN)) < CAP_BYTES)
+        !is_whole(function, cap, type))
         return NULL;
     const uint8_t index = pci_read8(function, (uint8_t)(cap + CAP_BAR));
     const uint32_t offset = pci_read32(function, (uint8_t)(cap + CAP_OFFSET));

@@ -148,7 +148,8 @@ static void add_cap(struct function *f, uint8_t at, uint8_t next, uint8_t type, 
     set_byte(f, at + 4u, bar);
     f->config[at / 4 + 2] = offset;
     f->config[at / 4 + 3] = length;
-    f->config[at / 4 + 4] = 4; /* the multiplier, in a notify capability */
+    if (at + 20u <= sizeof f->config)
+        f->config[at / 4 + 4] = 4; /* the multiplier, in a notify capability */
 }
 
 /* A modern network device with everything in BAR 4, 64 bits wide, as QEMU has it. */
@@ -236,11 +237,29 @@ TEST(virtio_pci_passes_over_capabilities_it_cannot_use)
     CHECK(of(device)->notify == bar_memory + 0x3000);
 }
 
+/* virtio 1.2, 4.1.4: 16 bytes; only notify has more. */
+TEST(virtio_pci_takes_capabilities_as_long_as_they_must_be)
+{
+    unsigned count;
+
+    set_up();
+    struct function *const f = add_net(0, 3);
+    set_byte(f, 0x42, 16);
+    set_byte(f, 0x56, 16);
+    set_byte(f, 0x55, 0xec); /* the last place for 20 bytes */
+    add_cap(f, 0xec, 0x00, CAP_NOTIFY, 4, 0x3000, 0x1000);
+    struct virtio_device *const device = find_net(&count);
+    CHECK(device != NULL);
+    CHECK(of(device)->notify == bar_memory + 0x3000);
+    CHECK(of(device)->config != NULL);
+    CHECK_EQ(of(device)->notify_multiplier, 4);
+}
+
 TEST(virtio_pci_refuses_registers_that_are_not_there)
 {
     unsigned count;
 
-    for (int fault = 0; fault < 8; fault++) {
+    for (int fault = 0; fault < 11; fault++) {
         set_up();
         struct function *const f = add_net(0, 3);
         switch (fault) {
@@ -267,6 +286,16 @@ TEST(virtio_pci_refuses_registers_that_are_not_there)
             break;
         case 6: /* legacy: no capabilities at all */
             f->config[1] = 0;
+            break;
+        case 7: /* a capability that ends before its length */
+            set_byte(f, 0x42, 15);
+            break;
+        case 8: /* a notify capability that ends before its multiplier */
+            set_byte(f, 0x6a, 19);
+            break;
+        case 9: /* one whose multiplier would lie behind the configuration space */
+            set_byte(f, 0x55, 0xf0);
+            add_cap(f, 0xf0, 0x00, CAP_NOTIFY, 4, 0x2000, 0x1000);
             break;
         default: /* a 64-bit BAR without its upper half */
             f->config[PCI_BAR0 / 4 + 5] = BAR_ADDRESS | 0xc;
