@@ -9,7 +9,7 @@ void pvh_enter(const struct hvm_start_info *start, uint64_t entry_tsc)
 {
     static struct boot_info info;
 
-    pvh_translate(start, &info);
+    pvh_translate(start, PVH_MAPPED_END, &info);
     info.entry_tsc = entry_tsc;
     kernel_start(&info);
 }

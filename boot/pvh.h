@@ -33,5 +33,10 @@ struct hvm_memmap_table_entry {
 _Static_assert(sizeof(struct hvm_start_info) == 56, "layout of PVH version 1");
 _Static_assert(sizeof(struct hvm_memmap_table_entry) == 24, "layout of PVH version 1");
 
-/* Copies what `start` says into *info; info->problem tells whether it can be used. */
-void pvh_translate(const struct hvm_start_info *start, struct boot_info *info);
+#define PVH_MAPPED_END (1ULL << 32) /* of the map that start.S makes */
+
+/*
+ * Copies what `start` says into *info; info->problem tells whether it can be used. What lies at or
+ * above `mapped_end` is not read: there is nobody yet to handle a page fault.
+ */
+void pvh_translate(const struct hvm_start_info *start, uint64_t mapped_end, struct boot_info *info);

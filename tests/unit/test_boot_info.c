@@ -26,7 +26,7 @@ TEST(boot_info_copies_what_pvh_says)
 {
     start_with(2, "a=b c=d");
     map[1].type = BOOT_MEMORY_ACPI;
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(info.problem == NULL);
     CHECK(strcmp(info.command_line, "a=b c=d") == 0);
     CHECK_EQ(info.rsdp, 0xf5ad0);
@@ -39,40 +39,40 @@ TEST(boot_info_copies_what_pvh_says)
 TEST(boot_info_takes_a_missing_command_line_for_an_empty_one)
 {
     start_with(1, NULL);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(info.problem == NULL);
     CHECK(info.command_line[0] == '\0');
 }
 
 TEST(boot_info_says_what_it_cannot_use)
 {
-    pvh_translate(NULL, &info);
+    pvh_translate(NULL, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "PVH") != NULL);
     start_with(1, NULL);
     start.magic++;
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "PVH") != NULL);
     start_with(1, NULL);
     start.version = 0;
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "no memory map") != NULL);
     start_with(0, NULL);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "no memory map") != NULL);
     start_with(1, NULL);
     start.memmap_paddr = 0;
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "no memory map") != NULL);
 }
 
 TEST(boot_info_bounds_the_memory_map)
 {
     start_with(BOOT_MEMORY_MAX, NULL);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(info.problem == NULL);
     CHECK_EQ(info.memory_count, BOOT_MEMORY_MAX);
     start_with(BOOT_MEMORY_MAX + 1, NULL);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "64 entries") != NULL);
     CHECK_EQ(info.memory_count, 0);
 }
@@ -84,15 +84,68 @@ TEST(boot_info_bounds_the_command_line)
     memset(text, 'x', sizeof text - 1);
     text[BOOT_COMMAND_LINE_BYTES_MAX - 1] = '\0';
     start_with(1, text);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(info.problem == NULL);
     CHECK_EQ(strlen(info.command_line), BOOT_COMMAND_LINE_BYTES_MAX - 1);
 
     text[BOOT_COMMAND_LINE_BYTES_MAX - 1] = 'x';
     start_with(1, text);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     CHECK(strstr(info.problem, "2,047") != NULL);
     CHECK_EQ(info.command_line[0], '\0');
+}
+
+/* Nothing is mapped there when these are read, and no page fault would be handled. */
+TEST(boot_info_reads_nothing_above_what_is_mapped)
+{
+    const uint64_t end = 1ULL << 48, start_end = (uintptr_t)(&start + 1);
+    const char *const text = (const char *)(uintptr_t)(end - 4);
+
+    start_with(2, text + 4);
+    pvh_translate(&start, end, &info);
+    CHECK(strstr(info.problem, "command line is not below 4 GiB") != NULL);
+    CHECK_EQ(info.command_line[0], '\0');
+    start_with(2, NULL);
+    start.cmdline_paddr = UINT64_MAX;
+    pvh_translate(&start, end, &info);
+    CHECK(strstr(info.problem, "command line is not below 4 GiB") != NULL);
+
+    start_with(2, NULL);
+    start.memmap_paddr = end - 2 * sizeof map[0] + 1;
+    pvh_translate(&start, end, &info);
+    CHECK(strstr(info.problem, "memory map is not below 4 GiB") != NULL);
+    CHECK_EQ(info.memory_count, 0);
+    start.memmap_paddr = UINT64_MAX - 7;
+    pvh_translate(&start, end, &info);
+    CHECK(strstr(info.problem, "memory map is not below 4 GiB") != NULL);
+
+    start_with(1, NULL);
+    pvh_translate(&start, start_end - 1, &info);
+    CHECK(strstr(info.problem, "PVH") != NULL);
+}
+
+TEST(boot_info_reads_up_to_the_end_of_what_is_mapped)
+{
+    static struct {
+        struct hvm_start_info start;
+        struct hvm_memmap_table_entry map[2];
+        char text[4];
+    } memory = {.map = {{0, 0x1000, BOOT_MEMORY_RAM, 0}}, .text = "a=b"};
+
+    start_with(1, memory.text);
+    memory.start = start;
+    memory.start.memmap_paddr = (uintptr_t)memory.map;
+    pvh_translate(&memory.start, (uintptr_t)&memory.text[4], &info);
+    CHECK(info.problem == NULL);
+    CHECK(strcmp(info.command_line, "a=b") == 0);
+    pvh_translate(&memory.start, (uintptr_t)&memory.text[3], &info);
+    CHECK(strstr(info.problem, "command line is not below 4 GiB") != NULL);
+    memory.start.cmdline_paddr = 0;
+    pvh_translate(&memory.start, (uintptr_t)&memory.map[1], &info);
+    CHECK(info.problem == NULL);
+    CHECK_EQ(info.memory_count, 1);
+    pvh_translate(&memory.start, (uintptr_t)&memory.map[1] - 1, &info);
+    CHECK(strstr(info.problem, "memory map is not below 4 GiB") != NULL);
 }
 
 /* ---- ram_find() ---- */
