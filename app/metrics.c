@@ -214,6 +214,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
          machine->batches},
         {"tally_segments_predicted_total", "counter",
          "TCP segments that were just what was expected.", machine->segments_predicted},
+        {"tally_longest_turn_packets", "gauge", "Frames received in the longest turn.",
+         machine->longest_turn_frames},
         {"tally_users_limit", "gauge", "Distinct userIds that may be counted.",
          machine->users_limit},
         {"tally_users_memory_bytes", "gauge", "Memory that holds userIds.",
@@ -229,6 +231,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
     put_seconds(text, "tally_uptime_seconds", machine->uptime_ns);
     put_header(text, "tally_busy_seconds_total", "counter", "In turns of the loop that did work.");
     put_seconds(text, "tally_busy_seconds_total", machine->busy_ns);
+    put_header(text, "tally_longest_turn_seconds", "gauge", "The longest of them since boot.");
+    put_seconds(text, "tally_longest_turn_seconds", machine->longest_turn_ns);
     put_header(text, "tally_build_info", "gauge", "Which Tally this is.");
     put_value(text, "tally_build_info{version=\"" TALLY_VERSION "\"}", 1);
 }

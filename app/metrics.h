@@ -46,8 +46,9 @@ struct metrics_machine {
     uint64_t dropped_frames, memory_short;
     uint64_t batches;
     uint64_t segments_predicted;
+    uint64_t longest_turn_frames; /* received in the turn that took longest_turn_ns */
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
-    uint64_t uptime_ns, busy_ns;
+    uint64_t uptime_ns, busy_ns, longest_turn_ns;
 };
 
 #define METRICS_BYTES_MAX 14336

@@ -242,11 +242,13 @@ static size_t print_metrics(void)
         .memory_short = counters.memory_short,
         .batches = counters.batches,
         .segments_predicted = counters.segments_predicted,
+        .longest_turn_frames = counters.longest_turn_frames,
         .users_limit = users_limit(routes.stats.users),
         .users_memory_used = users_memory_used(routes.stats.users),
         .users_memory_limit = users_memory_limit(routes.stats.users),
         .uptime_ns = server_batch_ns(),
         .busy_ns = counters.busy_ns,
+        .longest_turn_ns = counters.longest_turn_ns,
     };
     return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
 }

@@ -212,19 +212,28 @@ static void follow_address(void)
     address_used = address;
 }
 
+static void count_turn(uint64_t ns)
+{
+    server.counters.busy_ns += ns;
+    if (ns > server.counters.longest_turn_ns) {
+        server.counters.longest_turn_ns = ns;
+        server.counters.longest_turn_frames = server.frames;
+    }
+}
+
 bool server_poll(void)
 {
     const uint64_t now_ns = clock_ns();
     const uint64_t passed_ns = now_ns - server.batch_ns;
     if (server.worked)
-        server.counters.busy_ns += passed_ns;
+        count_turn(passed_ns);
     server.ran_ns += passed_ns < PAUSE_NS ? passed_ns : PAUSE_NS;
     server.batch_ns = now_ns;
     server.answered = false;
     link_reap();
     turns_retry();
-    if (link_receive() > 0)
-        server.counters.batches++;
+    server.frames = link_receive();
+    server.counters.batches += server.frames > 0;
     timers_run();
     follow_address();
     turns_run();

@@ -121,10 +121,12 @@ struct server_counters {
     uint32_t connections_open;
     uint64_t retransmissions;
     uint64_t batches;
-    uint64_t segments_predicted; /* that were just what was expected (predict.h) */
-    uint64_t busy_ns;            /* in turns that received or sent something */
-    uint64_t timeouts;           /* deadlines that passed, of any kind */
-    uint64_t dropped_frames;     /* refused before lwIP saw them */
+    uint64_t segments_predicted;  /* that were just what was expected (predict.h) */
+    uint64_t busy_ns;             /* in turns that received or sent something */
+    uint64_t longest_turn_ns;     /* of those turns */
+    uint64_t longest_turn_frames; /* that it had received */
+    uint64_t timeouts;            /* deadlines that passed, of any kind */
+    uint64_t dropped_frames;      /* refused before lwIP saw them */
     uint64_t memory_short; /* allocations that lwIP was refused, segments that found no room */
     /* of the device: */
     uint64_t received_frames, received_bytes, transmitted_frames, transmitted_bytes;

@@ -11,7 +11,8 @@ struct server {
     struct server_counters counters; /* those that are counted here as they happen */
     uint64_t batch_ns;
     uint64_t ran_ns; /* the same without pauses: what deadlines are reckoned by */
-    bool worked; /* the turn that began then did something */
+    bool worked;     /* the turn that began then did something */
+    size_t frames;   /* that it received */
     bool stopping;
     bool answered; /* on_bytes was called in this batch */
 };

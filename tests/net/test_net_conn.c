@@ -201,6 +201,30 @@ NET_TEST(a_close_ends_after_linger_ms)
     EXPECT(peer.reset);
 }
 
+/* The wire brings so many requests, and the turn that answers them takes so long. */
+static void take_a_turn(unsigned requests, uint64_t ms)
+{
+    for (unsigned i = 0; i < requests; i++)
+        peer_send(&peer, "e\n");
+    EXPECT_EQ(server_poll(), requests > 0);
+    fake_clock_advance_ms(ms);
+}
+
+NET_TEST(the_longest_turn_that_did_work_is_kept_with_its_frames)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    const uint64_t busy_ns = rig_counters().busy_ns;
+    take_a_turn(2, 3);
+    take_a_turn(5, 2);
+    take_a_turn(0, 40);
+    (void)server_poll();
+    EXPECT_EQ(rig_counters().longest_turn_ns, 3000000);
+    EXPECT_EQ(rig_counters().longest_turn_frames, 2);
+    EXPECT_EQ(rig_counters().busy_ns - busy_ns, 5000000);
+}
+
 NET_TEST(a_reset_ends_a_connection_at_any_point)
 {
     rig_start_default(16);
