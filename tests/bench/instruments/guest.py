@@ -21,7 +21,7 @@ _WARM_SECONDS_MAX = 60
 _DESCRIPTORS_SPARE = 100
 
 
-def _metric(text, name):
+def metric(text, name):
     found = re.search(rf"^{name} (\S+)$", text, re.M)
     if not found:
         raise BenchError(f"/metrics has no {name}")
@@ -50,7 +50,7 @@ class _Load:
 def _warm_up(guest, connections):
     end = time.monotonic() + _WARM_SECONDS_MAX
     while time.monotonic() < end:
-        if _metric(guest.get("/metrics"), "events_processed_total") > _USERS + 2 * connections:
+        if metric(guest.get("/metrics"), "events_processed_total") > _USERS + 2 * connections:
             return
         time.sleep(0.1)
     raise BenchError(f"no {_USERS} events within {_WARM_SECONDS_MAX} s")
@@ -62,7 +62,7 @@ def _count(guest, ns_per_instruction):
     time.sleep(_SECONDS)
     after = guest.get("/metrics")
     events, busy, batches, frames = (
-        _metric(after, name) - _metric(before, name)
+        metric(after, name) - metric(before, name)
         for name in ("events_processed_total", "tally_busy_seconds_total", "tally_batches_total",
                      "tally_received_packets_total"))
     if events == 0:
@@ -85,7 +85,7 @@ def _count_case(arguments, namespace, image, connections, depth):
             _warm_up(guest, connections)
             counts = [_count(guest, 1000 / mhz) for _ in range(min(arguments.runs, 3))]
         # The load must have been answered without loss: else other work was counted, too.
-        if _metric(guest.get("/metrics"), "tally_connections_gave_way_total") > 0:
+        if metric(guest.get("/metrics"), "tally_connections_gave_way_total") > 0:
             raise BenchError("connections were reset for want of memory")
     return {what: median(count[what] for count in counts) for what in counts[0]}
 

@@ -116,6 +116,24 @@ def _show_boot(boot):
     print(f"  smallest memory (1,000 conn, 75,000 users) {memory if memory else '-':>3} MiB")
 
 
+def _show_churn(churn):
+    _title(f"A connection for every request: requests in each of {len(churn['rates'])} seconds")
+    for first in range(0, len(churn["rates"]), 12):
+        print("  " + "".join(f"{rate:>8}" for rate in churn["rates"][first:first + 12]))
+    print(f"  median {churn['median']:.0f}; lowest {churn['lowest'] / churn['median']:.2f} and "
+          f"highest {churn['highest'] / churn['median']:.2f} of it; "
+          f"{churn['dips']} seconds more than 10 % below the one before")
+    print("  " + ", ".join(f"{name.removeprefix('tally_').removesuffix('_total')} {count}"
+                           for name, count in churn["counts"].items()))
+
+
+def _show_growth(growth):
+    _title("Users growing under load, all events from new ones: instructions (-icount)")
+    print(f"  {growth['users']} users, {growth['events']} events; {growth['each']:.0f} an event, "
+          f"{growth['average']:.0f} a turn\n  longest turn {growth['longest']:.0f}, with "
+          f"{growth['longest_frames']} frames of up to {growth['depth']} events")
+
+
 def show(results):
     about = results["about"]
     reference = _reference()
@@ -131,5 +149,9 @@ def show(results):
         _show_tap(results["tap"])
     if "boot" in results:
         _show_boot(results["boot"])
+    if "churn" in results:
+        _show_churn(results["churn"])
+    if "growth" in results:
+        _show_growth(results["growth"])
     for note in results["notes"]:
         print(f"\nnote: {note}")

@@ -27,6 +27,7 @@ _NGINX_PORT = 8081
 _EPOLL_PORT = 8082
 _BOOT_SECONDS = 60
 _PROBE_REQUESTS = 20000
+_SECONDS = 3
 
 _NGINX = """\
 daemon off;
@@ -79,6 +80,10 @@ def _start(name, arguments, namespaces):
 
 # ---- clients
 
+def _seconds(arguments):
+    return arguments.seconds or _SECONDS
+
+
 def _client(server, command):
     """Runs a client to its end: its output, and its CPU seconds."""
     with server.namespace.entered():
@@ -108,7 +113,7 @@ def _run_wrk(server, arguments, depth, _):
     """(requests, seconds, CPU seconds of the client)."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "event.lua")
     status, output, cpu, _ = _client(server, (
-        "wrk", "-t1", f"-c{arguments.connections}", f"-d{arguments.seconds}s", "-s", script,
+        "wrk", "-t1", f"-c{arguments.connections}", f"-d{_seconds(arguments)}s", "-s", script,
         f"http://{server.address}:{server.port}/event", "--", str(depth)))
     found = re.search(r"(\d+) requests in ([0-9.]+)(ms|s|m)", output)
     if status != 0 or not found:
@@ -136,7 +141,7 @@ def _run_load(server, arguments, depth, known):
     if (server.name, depth) not in known:
         report, _ = _load_report(server, arguments, depth, _PROBE_REQUESTS)
         known[server.name, depth] = report["requests_per_second"]
-    requests = max(_PROBE_REQUESTS, int(known[server.name, depth] * arguments.seconds))
+    requests = max(_PROBE_REQUESTS, int(known[server.name, depth] * _seconds(arguments)))
     report, cpu = _load_report(server, arguments, depth, requests)
     known[server.name, depth] = report["requests_per_second"]
     return requests, report["seconds"], cpu
