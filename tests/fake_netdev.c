@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernel/netdev.h"
+#include "tests/octets.h"
 
 #define RING_MAX   4096
 #define FRAMES_MAX 8192 /* transmitted and not taken by the test */
@@ -227,25 +228,13 @@ unsigned fake_netdev_transmit_held(void)
     return fake.descriptors_used;
 }
 
-/* RFC 1071, over any number of bytes. */
-static uint16_t sum16(const uint8_t *bytes, size_t len)
-{
-    uint32_t sum = 0;
-    for (size_t i = 0; i < len; i++)
-        sum += (i & 1) != 0 ? bytes[i] : (uint32_t)bytes[i] << 8;
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
 static void complete_checksum(const struct netdev_frame *frame, uint8_t *bytes, size_t len)
 {
     if (frame->checksum_start == 0)
         return;
     const size_t field = (size_t)frame->checksum_start + frame->checksum_offset;
     STOP_UNLESS(fake.info.transmit_checksum && field + 2 <= len);
-    const uint16_t sum =
-        (uint16_t)~sum16(bytes + frame->checksum_start, len - frame->checksum_start);
+    const uint16_t sum = checksum16(bytes + frame->checksum_start, len - frame->checksum_start, 0);
     bytes[field] = (uint8_t)(sum >> 8);
     bytes[field + 1] = (uint8_t)sum;
 }

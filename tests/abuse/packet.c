@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "tests/octets.h"
+
 #define ETHERNET_BYTES 14
 #define IP_BYTES       20
 #define TCP_BYTES      20
@@ -13,35 +15,11 @@
 #define PROTOCOL_TCP   6
 #define PROTOCOL_UDP   17
 
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value & 0xffff);
-}
-
-/* RFC 1071; `sum` is what was summed before. */
-static uint16_t internet_sum(uint32_t sum, const uint8_t *bytes, size_t len)
-{
-    for (size_t i = 0; i + 1 < len; i += 2)
-        sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-    if (len % 2 != 0)
-        sum += (uint32_t)bytes[len - 1] << 8;
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
-}
-
 static uint32_t pseudo_sum(const uint8_t *ip, uint32_t protocol, size_t len)
 {
     uint32_t sum = protocol + (uint32_t)len;
     for (size_t i = 12; i < 20; i += 2)
-        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+        sum += get16(ip + i);
     return sum;
 }
 
@@ -49,7 +27,7 @@ void packet_sum_ip(uint8_t *frame)
 {
     uint8_t *const ip = frame + ETHERNET_BYTES;
     put16(ip + 10, 0);
-    put16(ip + 10, internet_sum(0, ip, IP_BYTES));
+    put16(ip + 10, checksum16(ip, IP_BYTES, 0));
 }
 
 static uint8_t *start_frame(uint8_t *frame, const struct packet_path *path, uint32_t type)
@@ -94,7 +72,7 @@ size_t packet_tcp(uint8_t *frame, const struct packet_path *path, const struct p
         memcpy(at + TCP_BYTES, tcp->options, tcp->options_len);
     if (tcp->data_len > 0)
         memcpy(at + header_len, tcp->data, tcp->data_len);
-    put16(at + 16, internet_sum(pseudo_sum(at - IP_BYTES, PROTOCOL_TCP, len), at, len));
+    put16(at + 16, checksum16(at, len, pseudo_sum(at - IP_BYTES, PROTOCOL_TCP, len)));
     return ETHERNET_BYTES + IP_BYTES + len;
 }
 
@@ -108,7 +86,7 @@ size_t packet_udp(uint8_t *frame, const struct packet_path *path, uint32_t from,
     put16(at, from_port);
     put16(at + 2, path->to_port);
     put16(at + 4, (uint32_t)len);
-    put16(at + 6, internet_sum(pseudo_sum(at - IP_BYTES, PROTOCOL_UDP, len), at, len));
+    put16(at + 6, checksum16(at, len, pseudo_sum(at - IP_BYTES, PROTOCOL_UDP, len)));
     return ETHERNET_BYTES + IP_BYTES + len;
 }
 
@@ -121,7 +99,7 @@ size_t packet_echo(uint8_t *frame, const struct packet_path *path, uint32_t from
     memset(at, 0, len);
     at[0] = 8;
     put16(at + 6, number);
-    put16(at + 2, internet_sum(0, at, len));
+    put16(at + 2, checksum16(at, len, 0));
     return ETHERNET_BYTES + IP_BYTES + len;
 }
 

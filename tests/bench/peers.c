@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/bench/wire.h"
+#include "tests/octets.h"
 
 #define ADDRESS    0x0a000001u /* 10.0.0.1 */
 #define PORT_FIRST 2000u
@@ -38,33 +39,10 @@ _Noreturn void peers_fail(const char *format, ...)
     exit(1);
 }
 
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)get16(at) << 16 | get16(at + 2);
-}
-
 /* ---- sending ---- */
 
 static void put_ip_header(uint8_t *ip, size_t packet_len)
 {
-    uint32_t sum = 0;
     memset(ip, 0, 20);
     ip[0] = 0x45;
     put16(ip + 2, (uint32_t)packet_len);
@@ -72,10 +50,7 @@ static void put_ip_header(uint8_t *ip, size_t packet_len)
     ip[9] = 6;
     put32(ip + 12, ADDRESS);
     put32(ip + 16, PEERS_SERVER);
-    for (unsigned i = 0; i < 20; i += 2)
-        sum += get16(ip + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-    put16(ip + 10, ~(sum + (sum >> 16)));
+    put16(ip + 10, checksum16(ip, 20, 0));
 }
 
 static void send_segment(struct peer *peer, uint8_t flags, const void *bytes, size_t len)

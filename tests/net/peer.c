@@ -13,19 +13,33 @@ void peer_init(struct peer *peer, uint16_t port)
     peer->next = 1000u * port;
 }
 
-static struct rig_segment outgoing;
+/* Fills in all but the options. */
+static void compose(const struct peer *peer, uint8_t flags, uint32_t number, uint32_t ack,
+                    const void *bytes, size_t len, struct rig_segment *segment)
+{
+    segment->address = peer->address;
+    segment->port = peer->port;
+    segment->server_port = RIG_PORT;
+    segment->number = number;
+    segment->ack = ack;
+    segment->window = peer->window;
+    segment->flags = flags;
+    segment->options_len = 0;
+    segment->len = len;
+    if (len > 0)
+        memcpy(segment->data, bytes, len);
+}
+
+void peer_compose(const struct peer *peer, const char *text, struct rig_segment *segment)
+{
+    compose(peer, PSH | ACK, peer->next, peer->expected, text, strlen(text), segment);
+}
 
 void peer_segment(struct peer *peer, uint8_t flags, uint32_t number, uint32_t ack,
                   const void *bytes, size_t len)
 {
-    outgoing.address = peer->address;
-    outgoing.port = peer->port;
-    outgoing.server_port = RIG_PORT;
-    outgoing.number = number;
-    outgoing.ack = ack;
-    outgoing.window = peer->window;
-    outgoing.flags = flags;
-    outgoing.options_len = 0;
+    static struct rig_segment outgoing;
+    compose(peer, flags, number, ack, bytes, len, &outgoing);
     if ((flags & SYN) != 0 && peer->mss != 0) {
         outgoing.options_len = 4;
         outgoing.options[0] = 2;
@@ -33,9 +47,6 @@ void peer_segment(struct peer *peer, uint8_t flags, uint32_t number, uint32_t ac
         outgoing.options[2] = (uint8_t)(peer->mss >> 8);
         outgoing.options[3] = (uint8_t)peer->mss;
     }
-    outgoing.len = len;
-    if (len > 0)
-        memcpy(outgoing.data, bytes, len);
     EXPECT(rig_arrive(&outgoing));
 }
 

@@ -227,63 +227,52 @@ struct rig_levels rig_levels(void)
 
 /* ---- frames ---- */
 
-static void put16(uint8_t *at, uint16_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, (uint16_t)(value >> 16));
-    put16(at + 2, (uint16_t)value);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)get16(at) << 16 | get16(at + 2);
-}
-
-uint16_t rig_sum(const uint8_t *bytes, size_t len, uint32_t sum)
-{
-    for (size_t i = 0; i < len; i++)
-        sum += (i & 1) != 0 ? bytes[i] : (uint32_t)bytes[i] << 8;
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
-
 static uint16_t segment_sum(const uint8_t *ip, size_t segment_len)
 {
     uint32_t sum = 6 + (uint32_t)segment_len;
     for (unsigned i = 12; i < 20; i += 2)
         sum += get16(ip + i);
-    return rig_sum(ip + 20, segment_len, sum);
+    return sum16(ip + 20, segment_len, sum);
 }
 
-size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYTES_MAX])
+/* The headers before `len` bytes of a protocol. */
+static uint8_t *put_headers(uint8_t *frame, uint32_t address, uint8_t protocol, size_t len)
 {
     uint8_t *const ip = frame + 14;
-    uint8_t *const tcp = ip + 20;
-    const size_t options_len = segment->options_len;
-    const size_t segment_len = 20 + options_len + segment->len;
 
-    memset(frame, 0, 54);
+    memset(frame, 0, 34);
     memcpy(frame, fake_netdev_default.mac, 6);
     memcpy(frame + 6, peer_mac, 6);
     put16(frame + 12, 0x0800);
     ip[0] = 0x45;
-    put16(ip + 2, (uint16_t)(20 + segment_len));
+    put16(ip + 2, (uint32_t)(20 + len));
     ip[8] = 64;
-    ip[9] = 6;
-    put32(ip + 12, segment->address);
+    ip[9] = protocol;
+    put32(ip + 12, address);
     put32(ip + 16, rig_server_address);
-    put16(ip + 10, (uint16_t)~rig_sum(ip, 20, 0));
+    put16(ip + 10, checksum16(ip, 20, 0));
+    return ip + 20;
+}
+
+size_t rig_ping(uint32_t address, size_t data_len, uint8_t frame[FAKE_FRAME_BYTES_MAX])
+{
+    uint8_t *const icmp = put_headers(frame, address, 1, 8 + data_len);
+
+    memset(icmp, 0, 8);
+    icmp[0] = 8;
+    for (size_t i = 0; i < data_len; i++)
+        icmp[8 + i] = (uint8_t)i;
+    put16(icmp + 2, checksum16(icmp, 8 + data_len, 0));
+    return 42 + data_len;
+}
+
+size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYTES_MAX])
+{
+    const size_t options_len = segment->options_len;
+    const size_t segment_len = 20 + options_len + segment->len;
+    uint8_t *const tcp = put_headers(frame, segment->address, 6, segment_len);
+
+    memset(tcp, 0, 20);
     put16(tcp, segment->port);
     put16(tcp + 2, segment->server_port);
     put32(tcp + 4, segment->number);
@@ -293,7 +282,7 @@ size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYT
     put16(tcp + 14, segment->window);
     memcpy(tcp + 20, segment->options, options_len);
     memcpy(tcp + 20 + options_len, segment->data, segment->len);
-    put16(tcp + 16, (uint16_t)~segment_sum(ip, segment_len));
+    put16(tcp + 16, (uint16_t)~segment_sum(tcp - 20, segment_len));
     return 34 + segment_len;
 }
 
@@ -366,7 +355,7 @@ static void parse(const uint8_t *frame, size_t len, struct rig_segment *segment)
     const size_t header_len = (size_t)(tcp[12] >> 4) * 4;
 
     EXPECT(memcmp(frame, peer_mac, 6) == 0 && memcmp(frame + 6, fake_netdev_default.mac, 6) == 0);
-    EXPECT(ip[0] == 0x45 && get16(ip + 2) == len - 14 && rig_sum(ip, 20, 0) == 0xffff);
+    EXPECT(ip[0] == 0x45 && get16(ip + 2) == len - 14 && sum16(ip, 20, 0) == 0xffff);
     EXPECT(get32(ip + 12) == rig_server_address);
     EXPECT(segment_sum(ip, len - 34) == 0xffff);
     *segment = (struct rig_segment){

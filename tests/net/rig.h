@@ -21,6 +21,7 @@
 
 #include "net/server.h"
 #include "tests/fake_netdev.h"
+#include "tests/octets.h"
 #include "tests/test.h"
 
 #define NET_TEST(name)                                                                             \
@@ -116,6 +117,9 @@ size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYT
 /* Whether the device vouches for checksums of what arrives: true until a test changes it. */
 extern bool rig_vouches;
 
+/* Writes the frame of an ICMP echo request; its data are the low bytes of their offsets. */
+size_t rig_ping(uint32_t address, size_t data_len, uint8_t frame[FAKE_FRAME_BYTES_MAX]);
+
 /* Puts it on the wire; true if the ring took it. */
 bool rig_arrive(const struct rig_segment *segment);
 
@@ -127,8 +131,6 @@ size_t rig_other(uint8_t frame[FAKE_FRAME_BYTES_MAX]);
 
 /* Forgets all that the server sent and nobody took. */
 void rig_discard(void);
-
-uint16_t rig_sum(const uint8_t *bytes, size_t len, uint32_t sum);
 
 /* ---- a peer (peer.c) ---- */
 
@@ -159,6 +161,9 @@ void peer_send_bytes(struct peer *peer, const void *bytes, size_t len);
 void peer_send_fin(struct peer *peer);
 void peer_send_reset(struct peer *peer);
 void peer_send_ack(struct peer *peer);
+
+/* What peer_send() would put on the wire, to be changed before; `next` stays. */
+void peer_compose(const struct peer *peer, const char *text, struct rig_segment *segment);
 
 /* A segment with any flags and numbers; `next` stays. */
 void peer_segment(struct peer *peer, uint8_t flags, uint32_t number, uint32_t ack,

@@ -214,37 +214,18 @@ NET_TEST(syns_from_addresses_that_nobody_has_leave_memory_for_others)
     expect_an_answer_of_2000();
 }
 
-/* An ICMP echo request of `len` bytes from `address`. */
-static void ping(uint32_t address, size_t len)
-{
-    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
-    segment = (struct rig_segment){.address = address, .port = 1, .flags = SYN, .len = 0};
-    rig_frame(&segment, frame);
-    uint8_t *const ip = frame + 14, *const icmp = ip + 20;
-    ip[2] = (uint8_t)((20 + len) >> 8);
-    ip[3] = (uint8_t)(20 + len);
-    ip[9] = 1;
-    ip[10] = ip[11] = 0;
-    uint16_t sum = (uint16_t)~rig_sum(ip, 20, 0);
-    ip[10] = (uint8_t)(sum >> 8);
-    ip[11] = (uint8_t)sum;
-    memset(icmp, 0, len);
-    icmp[0] = 8;
-    sum = (uint16_t)~rig_sum(icmp, len, 0);
-    icmp[2] = (uint8_t)(sum >> 8);
-    icmp[3] = (uint8_t)sum;
-    EXPECT(fake_netdev_arrive(frame, 14 + 20 + len, false));
-    rig_poll();
-}
-
 NET_TEST(pings_from_addresses_that_nobody_has_leave_memory_for_others)
 {
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
     rig_start_default(64);
     peer_init(&peer, 4000);
     peer_connect(&peer);
     for (unsigned count = 0; count < 128; count++) {
-        for (unsigned host = 0; host < 31; host++)
-            ping(0x0a000100u + host, 1400);
+        for (unsigned host = 0; host < 31; host++) {
+            const size_t len = rig_ping(0x0a000100u + host, 1392, frame);
+            EXPECT(fake_netdev_arrive(frame, len, false));
+            rig_poll();
+        }
     }
     expect_an_answer_of_2000();
 }

@@ -79,43 +79,19 @@ NET_TEST(what_belongs_to_no_connection_waits_for_arp)
     EXPECT_EQ(segment.flags, RST | ACK);
 }
 
-static size_t ping(uint8_t *bytes, size_t data_len)
-{
-    memset(bytes, 0, 42);
-    memcpy(bytes, fake_netdev_default.mac, 6);
-    memcpy(bytes + 6, "\x02\0\0\0\0\x01", 6);
-    bytes[12] = 8;
-    bytes[14] = 0x45;
-    bytes[16] = (uint8_t)((28 + data_len) >> 8);
-    bytes[17] = (uint8_t)(28 + data_len);
-    bytes[22] = 64;
-    bytes[23] = 1;
-    memcpy(bytes + 26, "\x0a\x00\x00\x01\x0a\x00\x00\x02", 8);
-    uint16_t sum = (uint16_t)~rig_sum(bytes + 14, 20, 0);
-    bytes[24] = (uint8_t)(sum >> 8);
-    bytes[25] = (uint8_t)sum;
-    bytes[34] = 8;
-    for (size_t i = 0; i < data_len; i++)
-        bytes[42 + i] = (uint8_t)i;
-    sum = (uint16_t)~rig_sum(bytes + 34, 8 + data_len, 0);
-    bytes[36] = (uint8_t)(sum >> 8);
-    bytes[37] = (uint8_t)sum;
-    return 42 + data_len;
-}
-
 NET_TEST(pings_are_answered)
 {
-    static uint8_t request[2000];
+    static uint8_t request[FAKE_FRAME_BYTES_MAX];
     rig_start_default(16);
     const struct rig_levels before = rig_levels();
     for (size_t len = 0; len <= 1472; len += 368) {
-        const size_t total = ping(request, len);
+        const size_t total = rig_ping(RIG_PEER_ADDRESS, len, request);
         EXPECT(fake_netdev_arrive(request, total, false));
         EXPECT_EQ(rig_other(frame), total);
         EXPECT_EQ(frame[34], 0);
         EXPECT(memcmp(frame + 38, request + 38, total - 38) == 0);
-        EXPECT_EQ(rig_sum(frame + 34, total - 34, 0), 0xffff);
-        EXPECT_EQ(rig_sum(frame + 14, 20, 0), 0xffff);
+        EXPECT_EQ(sum16(frame + 34, total - 34, 0), 0xffff);
+        EXPECT_EQ(sum16(frame + 14, 20, 0), 0xffff);
     }
     rig_poll();
     const struct rig_levels after = rig_levels();
@@ -126,18 +102,8 @@ NET_TEST(pings_are_answered)
 
 static void arrive_damaged(bool vouched_for)
 {
-    struct rig_segment s = {
-        .address = peer.address,
-        .port = peer.port,
-        .server_port = RIG_PORT,
-        .number = peer.next,
-        .ack = peer.expected,
-        .window = peer.window,
-        .flags = PSH | ACK,
-        .len = 2,
-    };
-    memcpy(s.data, "e\n", 2);
-    const size_t len = rig_frame(&s, frame);
+    peer_compose(&peer, "e\n", &segment);
+    const size_t len = rig_frame(&segment, frame);
     frame[50] ^= 0xff; /* the checksum itself */
     EXPECT(fake_netdev_arrive(frame, len, vouched_for));
     rig_poll();
@@ -203,20 +169,10 @@ NET_TEST(frames_cut_anywhere_are_refused_and_counted)
     rig_start_default(16);
     peer_init(&peer, 5000);
     peer_connect(&peer);
-    struct rig_segment s = {
-        .address = peer.address,
-        .port = peer.port,
-        .server_port = RIG_PORT,
-        .number = peer.next,
-        .ack = peer.expected,
-        .window = peer.window,
-        .flags = PSH | ACK,
-        .options_len = 12,
-        .options = {1, 1, 8, 10},
-        .len = 2,
-    };
-    memcpy(s.data, "e\n", 2);
-    const size_t len = rig_frame(&s, frame);
+    peer_compose(&peer, "e\n", &segment);
+    segment.options_len = 12;
+    memcpy(segment.options, (const uint8_t[12]){1, 1, 8, 10}, 12);
+    const size_t len = rig_frame(&segment, frame);
     for (size_t cut = 1; cut < len; cut++) {
         const uint64_t before = rig_counters().dropped_frames;
         arrive_cut(cut);
@@ -239,18 +195,8 @@ NET_TEST(padding_is_not_data)
     rig_start_default(16);
     peer_init(&peer, 5000);
     peer_connect(&peer);
-    struct rig_segment s = {
-        .address = peer.address,
-        .port = peer.port,
-        .server_port = RIG_PORT,
-        .number = peer.next,
-        .ack = peer.expected,
-        .window = peer.window,
-        .flags = PSH | ACK,
-        .len = 2,
-    };
-    memcpy(s.data, "e\n", 2);
-    const size_t len = rig_frame(&s, frame);
+    peer_compose(&peer, "e\n", &segment);
+    const size_t len = rig_frame(&segment, frame);
     memset(frame + len, 'x', 10);
     EXPECT(fake_netdev_arrive(frame, len + 10, true));
     peer.next += 2;
@@ -322,7 +268,7 @@ NET_TEST(damaged_frames_do_no_harm)
             /* Half of them with an IP header that sums up. */
             if (bit % 2 == 0) {
                 frame[24] = frame[25] = 0;
-                const uint16_t sum = (uint16_t)~rig_sum(frame + 14, 20, 0);
+                const uint16_t sum = checksum16(frame + 14, 20, 0);
                 frame[24] = (uint8_t)(sum >> 8);
                 frame[25] = (uint8_t)sum;
             }
@@ -384,7 +330,7 @@ static void dhcp_answer(const uint8_t *message, uint8_t type)
     out[22] = 64;
     out[23] = 17;
     memcpy(out + 26, "\x0a\x00\x00\xfe\xff\xff\xff\xff", 8);
-    const uint16_t sum = (uint16_t)~rig_sum(out + 14, 20, 0);
+    const uint16_t sum = checksum16(out + 14, 20, 0);
     out[24] = (uint8_t)(sum >> 8);
     out[25] = (uint8_t)sum;
     out[35] = 67;

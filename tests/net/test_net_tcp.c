@@ -199,21 +199,10 @@ NET_TEST(an_mss_in_a_later_segment_changes_nothing)
     peer.holds_acks = true;
     peer_send(&peer, "b20000\n");
     rig_poll();
-    static const uint8_t option[4] = {2, 4, 0, 1};
-    struct rig_segment s = {
-        .address = peer.address,
-        .port = peer.port,
-        .server_port = RIG_PORT,
-        .number = peer.next,
-        .ack = peer.expected,
-        .window = peer.window,
-        .flags = PSH | ACK,
-        .options_len = 4,
-        .len = 3,
-    };
-    memcpy(s.options, option, 4);
-    memcpy(s.data, "b9\n", 3);
-    EXPECT(rig_arrive(&s));
+    peer_compose(&peer, "b9\n", &segment);
+    segment.options_len = 4;
+    memcpy(segment.options, (const uint8_t[]){2, 4, 0, 1}, 4);
+    EXPECT(rig_arrive(&segment));
     peer.next += 3;
     peer.holds_acks = false;
     for (int i = 0; i < 100; i++)

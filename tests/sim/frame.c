@@ -3,45 +3,12 @@
 #include <string.h>
 
 #include "tests/fake_netdev.h"
+#include "tests/octets.h"
 #include "tests/sim/sim.h"
 
 #define TYPE_IP      0x0800
 #define TYPE_ARP     0x0806
 #define PROTOCOL_TCP 6
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    put16(at, value >> 16);
-    put16(at + 2, value);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)get16(at) << 16 | get16(at + 2);
-}
-
-/* RFC 1071 */
-static uint16_t sum16(const uint8_t *bytes, size_t len, uint64_t sum)
-{
-    for (size_t i = 0; i + 1 < len; i += 2)
-        sum += get16(bytes + i);
-    if (len % 2 != 0)
-        sum += (uint32_t)bytes[len - 1] << 8;
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
-}
 
 static uint16_t segment_sum(const uint8_t *ip, size_t segment_len)
 {

@@ -51,6 +51,7 @@
 #include "kernel/virtio_net.c"
 
 #include "tests/test.h"
+#include "tests/unit/random.h"
 
 #define SLOT        RECEIVE_RING_SLOT_BYTES
 #define HEADER      HEADER_BYTES
@@ -295,14 +296,6 @@ static inline void tear_down(void)
     for (unsigned i = 0; i < fake.memory_count; i++)
         free(fake.memory[i]);
     fake.memory_count = 0;
-}
-
-static uint32_t random_state;
-
-static inline uint32_t random_below(uint32_t limit)
-{
-    random_state = random_state * 1664525u + 1013904223u;
-    return (uint32_t)((uint64_t)random_state * limit >> 32);
 }
 
 /* Each test's body, so that its memory is freed however it ends. */

@@ -10,11 +10,11 @@
 /* A third any bits, a third like prices and scores, a third near powers of two. */
 static double draw(unsigned kind, uint64_t *random)
 {
-    const uint64_t bits = number_random(random) & ~((uint64_t)1 << 63);
+    const uint64_t bits = random_next(random) & ~((uint64_t)1 << 63);
     if (kind == 0)
         return number_from_bits(bits);
     if (kind == 1)
-        return (double)(bits % 100000000000) / (double)(1 + number_random(random) % 100000);
+        return (double)(bits % 100000000000) / (double)(1 + random_next(random) % 100000);
     return number_from_bits((bits & (uint64_t)0x7ff << 52) + bits % 5 - 2);
 }
 
@@ -26,7 +26,7 @@ TEST(decimal_reads_like_strtod)
         if (!isfinite(value))
             continue;
         char text[64];
-        snprintf(text, sizeof text, "%.*e", (int)(number_random(&random) % 40), value);
+        snprintf(text, sizeof text, "%.*e", (int)(random_next(&random) % 40), value);
         CHECK_EQ(number_bits(number_read(text)), number_bits(strtod(text, NULL)));
     }
 }
@@ -37,16 +37,16 @@ TEST(decimal_reads_digits_at_random_like_strtod)
     for (unsigned i = 0; i < 20000; i++) {
         char text[1100];
         size_t len = 0;
-        const uint64_t digits = 1 + number_random(&random) % (i % 10 == 0 ? 1000 : 30);
-        const uint64_t point = number_random(&random) % digits;
+        const uint64_t digits = 1 + random_next(&random) % (i % 10 == 0 ? 1000 : 30);
+        const uint64_t point = random_next(&random) % digits;
         for (uint64_t j = 0; j < digits; j++) {
-            text[len++] = (char)('0' + number_random(&random) % 10);
+            text[len++] = (char)('0' + random_next(&random) % 10);
             if (j == point)
                 text[len++] = '.';
         }
         if (text[len - 1] == '.')
             text[len++] = '0';
-        sprintf(text + len, "e%d", (int)(number_random(&random) % 700) - 350);
+        sprintf(text + len, "e%d", (int)(random_next(&random) % 700) - 350);
         CHECK_EQ(number_bits(number_read(text)), number_bits(strtod(text, NULL)));
     }
 }
@@ -57,8 +57,8 @@ TEST(decimal_reads_words_at_random_like_strtod)
     uint64_t random = 10;
     for (unsigned i = 0; i < 100000; i++) {
         char text[64];
-        const unsigned long long word = number_random(&random) >> number_random(&random) % 12;
-        const int exponent = (int)(number_random(&random) % 55) - 27;
+        const unsigned long long word = random_next(&random) >> random_next(&random) % 12;
+        const int exponent = (int)(random_next(&random) % 55) - 27;
         double value;
         CHECK(decimal_simple(word, exponent, false, &value));
         snprintf(text, sizeof text, "%llue%d", word, exponent);

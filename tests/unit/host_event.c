@@ -13,11 +13,9 @@
 
 #define ROUNDS 40000
 
-static uint64_t random_state = 99;
-
 static uint64_t below(uint64_t limit)
 {
-    return number_random(&random_state) % limit;
+    return random_next(&random_state) % limit;
 }
 
 static const char *space(void)

@@ -118,15 +118,15 @@ static bool agree(struct pair_of_sums *sums, uint64_t count)
 /* Kinds of data: 0 anything; 1 near each other, so that they cancel; 2 subnormal; 3 the largest. */
 static double draw(unsigned kind, uint64_t *random)
 {
-    uint64_t bits = number_random(random);
+    uint64_t bits = random_next(random);
     const uint64_t fraction = bits & ~((uint64_t)0x7ff << 52);
     if (kind == 0)
         return isfinite(number_from_bits(bits)) ? number_from_bits(bits) : 1.0;
     if (kind == 1)
-        return number_from_bits(fraction | (1000 + number_random(random) % 64) << 52);
+        return number_from_bits(fraction | (1000 + random_next(random) % 64) << 52);
     if (kind == 2)
-        return number_from_bits(fraction | number_random(random) % 3 << 52);
-    return number_from_bits(fraction | (2046 - number_random(random) % 3) << 52);
+        return number_from_bits(fraction | random_next(random) % 3 << 52);
+    return number_from_bits(fraction | (2046 - random_next(random) % 3) << 52);
 }
 
 TEST(sum_agrees_with_addition_by_hand)
@@ -136,11 +136,11 @@ TEST(sum_agrees_with_addition_by_hand)
     for (unsigned round = 0; round < RANDOM_ROUNDS; round++) {
         memset(&sums, 0, sizeof sums);
         sum_clear(&sums.sum);
-        const uint64_t addends = number_random(&random) % RANDOM_ADDENDS + 1;
+        const uint64_t addends = random_next(&random) % RANDOM_ADDENDS + 1;
         for (uint64_t i = 0; i < addends; i++)
             add(&sums, draw(round % 4, &random));
         CHECK(agree(&sums, addends));
-        CHECK(agree(&sums, (number_random(&random) >> number_random(&random) % 64) | 1));
+        CHECK(agree(&sums, (random_next(&random) >> random_next(&random) % 64) | 1));
     }
 }
 

@@ -70,6 +70,14 @@ static inline bool as_written(const char *bytes, size_t len, const char *want)
     return false;
 }
 
+static inline bool means_the_same_in_two(const char *bytes, size_t len, size_t at)
+{
+    transcript_begin(&cut, NULL);
+    transcript_feed(&cut, bytes, at);
+    transcript_feed(&cut, bytes + at, len - at);
+    return same_as_whole(bytes, len, "cut in two", at);
+}
+
 /* The meaning wanted, however it is cut. */
 static inline bool means(const char *bytes, size_t len, const char *want)
 {
@@ -81,10 +89,7 @@ static inline bool means(const char *bytes, size_t len, const char *want)
     if (!same_as_whole(bytes, len, "byte by byte", 0))
         return false;
     for (size_t at = 1; at < len; at++) {
-        transcript_begin(&cut, NULL);
-        transcript_feed(&cut, bytes, at);
-        transcript_feed(&cut, bytes + at, len - at);
-        if (!same_as_whole(bytes, len, "cut in two", at))
+        if (!means_the_same_in_two(bytes, len, at))
             return false;
     }
     return true;
@@ -114,10 +119,7 @@ static inline bool long_means(const char *bytes, size_t len, size_t edge, const 
             return false;
     }
     for (size_t at = edge - 10; at < edge + 10 && at < len; at++) {
-        transcript_begin(&cut, NULL);
-        transcript_feed(&cut, bytes, at);
-        transcript_feed(&cut, bytes + at, len - at);
-        if (!same_as_whole(bytes, len, "cut in two", at))
+        if (!means_the_same_in_two(bytes, len, at))
             return false;
     }
     return true;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "app/decimal.h"
+#include "tests/unit/random.h"
 
 static inline uint64_t number_bits(double value)
 {
@@ -46,13 +47,4 @@ static inline double number_read(const char *text)
             decimal_add_exponent_digit(&decimal, (unsigned)(*text - '0'));
     }
     return decimal_to_double(&decimal);
-}
-
-/* xorshift64: the same numbers in every run. */
-static inline uint64_t number_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }

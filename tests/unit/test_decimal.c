@@ -172,7 +172,7 @@ TEST(decimal_print_reads_back)
 {
     uint64_t random = 88172645463325252;
     for (unsigned i = 0; i < 2000; i++) {
-        const uint64_t bits = number_random(&random);
+        const uint64_t bits = random_next(&random);
         const double value = number_from_bits(bits);
         if (!isfinite(value))
             continue;

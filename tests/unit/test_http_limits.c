@@ -4,6 +4,7 @@
  */
 #include "app/http.h"
 #include "tests/unit/http_means.h"
+#include "tests/unit/random.h"
 
 static char stream[TRANSCRIPT_PIECE_MAX];
 static size_t stream_len;
@@ -268,16 +269,6 @@ TEST(http_goes_on_with_the_content_of_a_head_it_did_not_read)
 }
 
 /* ---- damage ---- */
-
-static uint32_t random_state = 0x7a11;
-
-static uint32_t random_below(uint32_t bound)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % bound;
-}
 
 /* One byte replaced, removed or put in, or a stretch said twice. */
 static void damage(void)

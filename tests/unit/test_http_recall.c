@@ -4,6 +4,7 @@
  */
 #include "app/http_recall.h"
 #include "tests/unit/http_means.h"
+#include "tests/unit/random.h"
 
 #define HEAD(length)                                                                               \
     "POST /event HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\nAccept: *\r\n\r\n"
@@ -226,16 +227,6 @@ TEST(recall_learns_a_new_head_within_a_bound)
 }
 
 /* ---- the same meaning as without it ---- */
-
-static uint32_t random_state = 0x7a11;
-
-static uint32_t random_below(uint32_t bound)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state % bound;
-}
 
 TEST(recall_agrees_with_the_parser_on_any_stream)
 {

@@ -75,14 +75,14 @@ TEST(sum_is_exact_in_any_order)
     static double values[COUNT];
     uint64_t random = 1;
     for (unsigned i = 0; i < COUNT; i++) { /* any finite double */
-        const uint64_t bits = number_random(&random);
+        const uint64_t bits = random_next(&random);
         values[i] =
             number_from_bits((bits >> 52 & 0x7ff) == 0x7ff ? bits ^ (uint64_t)1 << 62 : bits);
     }
     add_all(values, COUNT);
     const double value = sum_value(&sum), average = sum_average(&sum, COUNT);
     for (unsigned i = COUNT - 1; i > 0; i--) {
-        const unsigned other = (unsigned)(number_random(&random) % (i + 1));
+        const unsigned other = (unsigned)(random_next(&random) % (i + 1));
         const double swapped = values[i];
         values[i] = values[other];
         values[other] = swapped;

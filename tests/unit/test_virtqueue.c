@@ -3,6 +3,7 @@
 
 #include "kernel/virtqueue.h"
 #include "tests/test.h"
+#include "tests/unit/random.h"
 
 #define SIZE 64
 
@@ -66,15 +67,6 @@ static uint16_t add_chain(uint8_t count)
         at = virtq_link(&q, at, 0x1000u + i, 100u + i, i + 1 < count ? VIRTQ_DESC_NEXT : 0);
     virtq_chain_end(&q, at, count);
     return head;
-}
-
-/* A small generator of our own: the same numbers on the host and in the guest. */
-static uint32_t random_state;
-
-static uint32_t random_below(uint32_t limit)
-{
-    random_state = random_state * 1664525u + 1013904223u;
-    return (uint32_t)((uint64_t)random_state * limit >> 32);
 }
 
 TEST(virtqueue_chain_is_linked_and_ends)
