@@ -1,4 +1,8 @@
-"""A connection for every request: the rate of each second, for minutes."""
+"""A connection for every request: the rate of each second, for minutes.
+
+The appliance over a tap, then the baseline server on the host's loopback for as long: what both
+lose is the machine's.
+"""
 
 import json
 import subprocess
@@ -29,16 +33,25 @@ def _rates(server, connections, seconds):
         raise BenchError(f"tally-load: {(done.stderr or done.stdout).strip()[-300:]}") from None
 
 
-def steadiness(arguments, _):
-    """{"rates": [...], "median", "lowest", "highest", "dips", and what the appliance counted}."""
-    seconds = arguments.seconds or _SECONDS
-    with machine.Namespace("churn") as namespace, \
-            machine.tally(namespace, built("tally.elf")) as server:
-        server.wait_for("listening on", 60)
-        rates = _rates(server, arguments.connections, seconds)
-        text = server.get("/metrics")
+def _steadiness(server, arguments):
+    rates = _rates(server, arguments.connections, arguments.seconds or _SECONDS)
     if not rates or median(rates) == 0:
-        raise BenchError("no requests")
+        raise BenchError(f"{server.name}: no requests")
     dips = sum(after < _DIP * before for before, after in zip(rates, rates[1:]))
     return {"rates": rates, "median": median(rates), "lowest": min(rates), "highest": max(rates),
-            "dips": dips, "counts": {name: int(guest.metric(text, name)) for name in _COUNTS}}
+            "dips": dips}
+
+
+def steadiness(arguments, _):
+    """{server: {"rates": [...], "median", "lowest", "highest", "dips"}}; the appliance's counts."""
+    with machine.Namespace("churn") as namespace:
+        with machine.tally(namespace, built("tally.elf")) as server:
+            server.wait_for("listening on", 60)
+            results = {"tally": _steadiness(server, arguments)}
+            text = server.get("/metrics")
+        results["tally"]["counts"] = {name: int(guest.metric(text, name)) for name in _COUNTS}
+        with machine.Process("epoll", (built("epoll-server"), f"127.0.0.1:{machine.PORT}"),
+                             namespace, "127.0.0.1") as server:
+            server.wait_for_port(10)
+            results["epoll"] = _steadiness(server, arguments)
+    return results

@@ -117,14 +117,16 @@ def _show_boot(boot):
 
 
 def _show_churn(churn):
-    _title(f"A connection for every request: requests in each of {len(churn['rates'])} seconds")
-    for first in range(0, len(churn["rates"]), 12):
-        print("  " + "".join(f"{rate:>8}" for rate in churn["rates"][first:first + 12]))
-    print(f"  median {churn['median']:.0f}; lowest {churn['lowest'] / churn['median']:.2f} and "
-          f"highest {churn['highest'] / churn['median']:.2f} of it; "
-          f"{churn['dips']} seconds more than 10 % below the one before")
+    _title("A connection for every request: requests in each second")
+    for server, value in churn.items():
+        print(f"  {server}: median {value['median']:.0f} of {len(value['rates'])} seconds; lowest "
+              f"{value['lowest'] / value['median']:.2f} and highest "
+              f"{value['highest'] / value['median']:.2f} of it; {value['dips']} seconds more than "
+              "10 % below the one before")
+        for first in range(0, len(value["rates"]), 12):
+            print("  " + "".join(f"{rate:>8}" for rate in value["rates"][first:first + 12]))
     print("  " + ", ".join(f"{name.removeprefix('tally_').removesuffix('_total')} {count}"
-                           for name, count in churn["counts"].items()))
+                           for name, count in churn["tally"]["counts"].items()))
 
 
 def _show_growth(growth):
