@@ -81,6 +81,14 @@ void peer_connect(struct peer *peer)
     rig_poll();
 }
 
+void peers_connect(struct peer *peers, unsigned count, uint16_t first_port)
+{
+    for (unsigned i = 0; i < count; i++) {
+        peer_init(&peers[i], (uint16_t)(first_port + i));
+        peer_connect(&peers[i]);
+    }
+}
+
 void peer_send_bytes(struct peer *peer, const void *bytes, size_t len)
 {
     peer_segment(peer, PSH | ACK, peer->next, peer->expected, bytes, len);

@@ -152,6 +152,9 @@ void peer_init(struct peer *peer, uint16_t port);
 
 /* SYN; takes the SYN-ACK; ACK. */
 void peer_connect(struct peer *peer);
+/* Each of a row, from ports that follow one another; each is initialised. */
+void peers_connect(struct peer *peers, unsigned count, uint16_t first_port);
+
 void peer_send_syn(struct peer *peer);
 bool peer_take_syn_ack(struct peer *peer);
 

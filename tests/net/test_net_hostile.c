@@ -104,10 +104,7 @@ NET_TEST(an_ack_with_a_guessed_number_makes_nobody_give_way)
 {
     static struct peer peers[5];
     rig_start_default(4);
-    for (unsigned i = 0; i < 4; i++) {
-        peer_init(&peers[i], (uint16_t)(5000 + i));
-        peer_connect(&peers[i]);
-    }
+    peers_connect(peers, 4, 5000);
     peer_init(&peers[4], 6000);
     peer_send_syn(&peers[4]);
     EXPECT(peer_take_syn_ack(&peers[4]));

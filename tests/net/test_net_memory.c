@@ -78,10 +78,7 @@ NET_TEST(data_out_of_order_does_not_empty_the_ring)
 {
     rig_start_default(1000);
     static struct peer senders[300];
-    for (unsigned i = 0; i < 300; i++) {
-        peer_init(&senders[i], (uint16_t)(6000 + i));
-        peer_connect(&senders[i]);
-    }
+    peers_connect(senders, 300, 6000);
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < 300; i++) {
             peer_segment(&senders[i], ACK, senders[i].next + 2 + 2 * round, senders[i].expected,
@@ -103,10 +100,7 @@ NET_TEST(nothing_is_received_while_the_transmit_ring_is_full)
 {
     rig_start_default(500);
     static struct peer many[300];
-    for (unsigned i = 0; i < 300; i++) {
-        peer_init(&many[i], (uint16_t)(6000 + i));
-        peer_connect(&many[i]);
-    }
+    peers_connect(many, 300, 6000);
     fake_netdev_stall(true);
     unsigned sent = 0;
     while (sent < 300 && fake_netdev_receive_free() > 0) {
@@ -125,17 +119,19 @@ NET_TEST(nothing_is_received_while_the_transmit_ring_is_full)
     EXPECT_EQ(rig_counters().retransmissions, 0);
 }
 
-NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
+static void start_with_transmit_ring(unsigned descriptors)
 {
     struct fake_netdev_config device = fake_netdev_default;
     const struct server_config config = rig_config(64);
-    device.transmit_ring = 8;
+    device.transmit_ring = descriptors;
     rig_start(&config, &device);
+}
+
+NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
+{
     static struct peer many[32];
-    for (unsigned i = 0; i < 32; i++) {
-        peer_init(&many[i], (uint16_t)(6000 + i));
-        peer_connect(&many[i]);
-    }
+    start_with_transmit_ring(8);
+    peers_connect(many, 32, 6000);
     for (unsigned i = 0; i < 32; i++)
         peer_send(&many[i], "e\n");
     (void)server_poll();
@@ -147,15 +143,9 @@ NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
 
 NET_TEST(large_answers_to_many_lose_nothing_in_a_small_ring)
 {
-    struct fake_netdev_config device = fake_netdev_default;
-    const struct server_config config = rig_config(64);
-    device.transmit_ring = 32;
-    rig_start(&config, &device);
     static struct peer many[32];
-    for (unsigned i = 0; i < 32; i++) {
-        peer_init(&many[i], (uint16_t)(6000 + i));
-        peer_connect(&many[i]);
-    }
+    start_with_transmit_ring(32);
+    peers_connect(many, 32, 6000);
     for (unsigned i = 0; i < 32; i++)
         peer_send(&many[i], "b20000\n");
     for (unsigned round = 0; round < 40; round++)
