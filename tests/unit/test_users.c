@@ -70,8 +70,16 @@ TEST(users_with_the_same_hash_are_told_apart)
 {
     static const struct {
         const char *one, *other;
-    } pairs[] = {{"user_055255", "user_005538"}, {"p0409", "p040915517"}};
-    struct users *const users = make(sizeof memory, 10);
+    } pairs[] = {
+        {"user_055255", "user_005538"},
+        {"p0409", "p040915517"},
+        /* of every length that is compared in another way, differing early and late */
+        {"user5on", "user1wg"},
+        {"ZEf_end", "q1;_end"},
+        {"nn31", "tn30"},
+        {"sCI", "sT="},
+    };
+    struct users *const users = make(sizeof memory, 20);
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         const uint8_t *const one = (const uint8_t *)pairs[i].one;
         const uint8_t *const other = (const uint8_t *)pairs[i].other;
@@ -83,7 +91,7 @@ TEST(users_with_the_same_hash_are_told_apart)
         CHECK_EQ(users_insert(users, other, other_len), USERS_KNOWN);
         CHECK_EQ(users_insert(users, one, one_len), USERS_KNOWN);
     }
-    CHECK_EQ(users_count(users), 4);
+    CHECK_EQ(users_count(users), 2 * sizeof pairs / sizeof pairs[0]);
 }
 
 TEST(users_may_hold_zeros_and_be_1024_bytes_long)
