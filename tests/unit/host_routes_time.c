@@ -87,6 +87,11 @@ TEST(routes_date_answers_when_they_know_the_time)
                   "Content-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nDate: Sun, 06 ",
                   100) == 0);
     rig_close();
+    rig_batch_ns += 1000000000; /* looked at anew, and still the same second */
+    rig_open();
+    rig_give_text("GET /health" H "\r\n");
+    CHECK(strstr(rig_conn.sent, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n") != NULL);
+    rig_close();
     rig_wall_s++;
     rig_batch_ns += 1000000000;
     rig_open();

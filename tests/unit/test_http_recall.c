@@ -163,6 +163,31 @@ TEST(recall_does_not_remember_what_its_digits_could_change)
     }
 }
 
+/* The parser passes no such head; were it to, the sanitizer sees every byte out of bounds. */
+TEST(recall_stays_within_the_bytes_that_it_is_offered)
+{
+    static const char *const heads[] = {
+        "POST / HTTP/1.0\r\nContent-Length:",
+        "POST / HTTP/1.0\r\nContent-Length:38",
+        "POST / HTTP/1.0\r\nContent-Length:\r\n\r\n",
+        "GET / ",
+        "G",
+    };
+    static const struct http_request request = {.method = HTTP_GET};
+    static uint8_t memory[64];
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        const size_t len = strlen(heads[i]);
+        uint8_t *const places[] = {memory, memory + sizeof memory - len};
+        for (size_t place = 0; place < 2; place++) {
+            memcpy(places[place], heads[i], len);
+            start();
+            http_recall_learn(&recall, &hint, places[place], len, &request);
+            CHECK(!find("GET / HTTP/1.0\r\n\r\n"));
+        }
+    }
+    CHECK(!find("G") && !find("GET / ")); /* shorter than what is compared first */
+}
+
 /* "GET /n HTTP/1.0", with numbers of one length, so that the heads are as alike as they can be. */
 static const char *numbered(unsigned number)
 {
