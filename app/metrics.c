@@ -46,9 +46,10 @@ static const char *const event_reasons[METRICS_EVENT_REASONS] = {
 void metrics_count_broken(struct metrics *metrics, uint16_t status)
 {
     unsigned at = 0;
-    while (at < METRICS_BROKEN && broken_statuses[at] != status)
+    while (broken_statuses[at] != status) {
         at++;
-    assert(at < METRICS_BROKEN);
+        assert(at < METRICS_BROKEN);
+    }
     metrics->broken[at]++;
 }
 

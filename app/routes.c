@@ -323,7 +323,7 @@ static bool is_plain_event(const struct http_request *request)
     static const char path[6] = "/event";
     return request->method == HTTP_POST && request->path_len == sizeof path &&
            memcmp(request->path, path, sizeof path) == 0 && request->minor == 1 &&
-           request->keep_alive && !request->expect_continue;
+           request->keep_alive;
 }
 
 /* http_next(), but for a head that has been seen before. */
@@ -485,8 +485,7 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
 static void on_timeout(struct server_conn *conn, void *state)
 {
     struct connection *const c = state;
-    if (c->phase == PHASE_CLOSED)
-        return;
+    assert(c->phase != PHASE_CLOSED);
     leave_flight(c);
     if (!has_begun(c) || server_send_space(conn) < ROUTES_RESPONSE_BYTES_MAX) {
         close_connection(conn, c);

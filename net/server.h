@@ -38,7 +38,8 @@ struct server_handlers {
      * after server_close(). Called only while server_send_space() >= response_bytes_max.
      */
     size_t (*on_bytes)(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len);
-    /* The deadline of SERVER_WAIT_HEAD or _BODY has passed. May send, should server_close(). */
+    /* The deadline of SERVER_WAIT_HEAD or _BODY has passed, before any server_close(). May send,
+       should server_close(). */
     void (*on_timeout)(struct server_conn *conn, void *state);
     /* The connection is gone, for whatever reason; the last call that names it. No sending. */
     void (*on_close)(struct server_conn *conn, void *state);
