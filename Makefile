@@ -73,6 +73,7 @@ lwip_includes := -Inet -isystem build/lwip/src/include
 tool_flags := -O2 -g -std=gnu17
 host_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
+coverage_flags := -O0 -g -std=gnu17 --coverage -D_exit=exit
 
 #### Sources
 
@@ -104,6 +105,8 @@ host_objects := $(call objects,host,$(tests_host))
 net_objects := $(call objects,host,$(sort $(wildcard tests/net/*.c)) tests/fake_netdev.c \
 	tests/test.c)
 sim_objects := $(call objects,host,$(sort $(wildcard tests/sim/*.c)) tests/fake_netdev.c)
+as_coverage = $(patsubst build/host/%,build/coverage/%,$(1))
+coverage_programs := $(addprefix build/coverage/unit/,run net sim)
 
 #### What the build stands on: packages, third-party trees
 
@@ -135,7 +138,8 @@ $(lwip_sources): | build/lwip.fetched ;
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 version := $(VERSION)+$(REVISION)
 versioned := $(shell grep -lw TALLY_VERSION $(sources) /dev/null)
-versioned_objects := $(foreach side,guest host tools native,$(call objects,$(side),$(versioned)))
+versioned_objects := $(foreach side,guest host coverage tools native, \
+	$(call objects,$(side),$(versioned)))
 $(versioned_objects): version_define := -DTALLY_VERSION='"$(version)"'
 $(versioned_objects): build/version
 build/version: always
@@ -196,11 +200,32 @@ host_programs := $(addprefix build/unit/,run net sim)
 # Tests may stand between some functions and their callers: those that they define as __wrap_NAME.
 wraps_in = $(addprefix -Wl$(comma)--wrap=,$(sort $(patsubst __wrap_%,%, \
 	$(shell grep -oh '__wrap_[a-z0-9_]*' $(1)))))
-build/unit/net: wraps = $(call wraps_in,tests/net/*.c)
-build/unit/sim: wraps = $(call wraps_in,tests/sim/*.c)
+build/unit/net build/coverage/unit/net: wraps = $(call wraps_in,tests/net/*.c)
+build/unit/sim build/coverage/unit/sim: wraps = $(call wraps_in,tests/sim/*.c)
 $(host_programs): build/unit/library.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(host_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
+
+# The same programs with gcov's counters, and without sanitizers, whose checks would be branches.
+# What a test forks off ends by _exit(), which would not write its counters down.
+build/coverage/lwip/%.o: build/lwip/% build/lwip.fetched
+	$(call say,COV,lwip/$*)
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+
+build/coverage/%.c.o: %.c build/lwip.fetched Makefile
+	$(call say,COV,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(coverage_flags) $(warnings) -I. $(lwip_includes) \
+		$(version_define) -MMD -MP -c $< -o $@
+
+build/coverage/unit/library.a: $(call as_coverage,$(host_library))
+	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcsD $@ $^
+
+build/coverage/unit/run: $(call as_coverage,$(host_objects))
+build/coverage/unit/net: $(call as_coverage,$(net_objects))
+build/coverage/unit/sim: $(call as_coverage,$(sim_objects))
+$(coverage_programs): build/coverage/unit/library.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(coverage_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 
 #### The host's tools: the load client, what the appliance is measured against and with
 
@@ -266,6 +291,7 @@ load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events
 debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
 	@exec scripts/debug
 
+test: $(coverage_programs) build/packages-coverage
 test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
 	@exec scripts/test
 
@@ -275,6 +301,9 @@ unit: build/unit/run build/unit/net ## Run the host's tests, under ASan and UBSa
 
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
 	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
+
+coverage: $(coverage_programs) build/packages-coverage ## See what the host's tests reach, by gcov
+	@exec scripts/coverage
 
 guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU
 	@exec scripts/guest
@@ -296,7 +325,7 @@ fuzz: build/packages-build build/packages-fuzz ## Run the fuzzers, TIME=60 secon
 
 clean: ## Remove what was compiled; keep third-party sources and picolibc
 	rm -rf build/guest build/host build/native build/unit build/tools build/fuzz build/bench \
-		$(tools) build/*.elf build/tally.stripped
+		build/coverage $(tools) build/*.elf build/tally.stripped
 
 distclean: ## Remove build/; the cache of fetched tarballs, outside of the tree, stays
 	rm -rf build
@@ -308,8 +337,9 @@ help: ## List all this
 	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load debug test unit sim guest e2e bench check reproducible fuzz clean distclean \
-	help always
+.PHONY: all run load debug test unit sim coverage guest e2e bench check reproducible fuzz clean \
+	distclean help always
 
--include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_library) \
-	$(host_objects) $(net_objects) $(sim_objects) $(tool_objects)))
+host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects)
+-include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \
+	$(call as_coverage,$(host_side)) $(tool_objects)))

@@ -256,7 +256,7 @@ static size_t print_metrics(void)
 static void answer_content(struct server_conn *conn, struct connection *c)
 {
     static const char health[] = "{\"status\":\"healthy\"}";
-    switch ((enum endpoint)c->endpoint) {
+    switch ((enum endpoint)c->endpoint) { /* GCOVR_EXCL_BR_LINE: each value has its case */
     case ENDPOINT_STATS:
         answer(conn, c, 200, RESPONSE_TYPE_JSON, routes.content,
                stats_print(&routes.stats, routes.content));
@@ -271,11 +271,11 @@ static void answer_content(struct server_conn *conn, struct connection *c)
         assert(page_html_len <= METRICS_BYTES_MAX); /* the greatest content that is reckoned with */
         answer(conn, c, 200, RESPONSE_TYPE_HTML, page_html, page_html_len);
         return;
-    case ENDPOINT_EVENT:
+    case ENDPOINT_EVENT: /* GCOVR_EXCL_START: endpoint_status() says 200 of none of them */
     case ENDPOINT_SERVER:
     case ENDPOINT_OTHER:
         break;
-    }
+    } /* GCOVR_EXCL_STOP */
     assert(!"a route that has no content");
 }
 
@@ -287,7 +287,8 @@ static void answer_request(struct server_conn *conn, struct connection *c)
         return;
     }
     routes.metrics.answered[c->endpoint][method]++;
-    switch (endpoint_status((enum endpoint)c->endpoint, method)) {
+    const uint16_t status = endpoint_status((enum endpoint)c->endpoint, method);
+    switch (status) { /* GCOVR_EXCL_BR_LINE: each status of a route has its case */
     case 200:
         answer_content(conn, c);
         return;
@@ -373,7 +374,7 @@ static size_t take_request(struct server_conn *conn, struct connection *c, const
         struct http_body body;
         const enum http_step step = next_step(c, bytes + used, len - used, &taken, &body);
         used += taken;
-        switch (step) {
+        switch (step) { /* GCOVR_EXCL_BR_LINE: each value has its case */
         case HTTP_MORE:
             if (c->phase != PHASE_CONTENT)
                 c->phase = http_is_idle(&c->http) ? PHASE_EMPTY_LINES : PHASE_HEAD;
