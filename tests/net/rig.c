@@ -50,21 +50,24 @@ struct line_state {
     char line[16];
 };
 
+static struct server_conn *newest; /* as long as it is open */
+
 static void on_open(struct server_conn *conn, void *state)
 {
     struct line_state *const s = state;
-    (void)conn;
     EXPECT(s->magic == 0 && s->len == 0);
     s->magic = MAGIC;
+    newest = conn;
     rig_app.opened++;
 }
 
 static void on_close(struct server_conn *conn, void *state)
 {
     struct line_state *const s = state;
-    (void)conn;
     EXPECT(s->magic == MAGIC);
     s->magic = 0;
+    if (newest == conn)
+        newest = NULL;
     rig_app.closed++;
 }
 
@@ -98,6 +101,7 @@ static void answer(struct server_conn *conn, struct line_state *s)
     case 'c':
         server_send(conn, "bye\n", 4);
         server_close(conn);
+        server_wait_for(conn, SERVER_WAIT_BODY); /* too late: it lingers */
         return;
     case 'w':
         server_wait_for(conn, SERVER_WAIT_BODY);
@@ -115,6 +119,7 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
     struct line_state *const s = state;
     EXPECT(s->magic == MAGIC && len > 0);
     EXPECT(server_send_space(conn) >= ANSWER_BYTES_MAX);
+    EXPECT(newest == NULL || newest == conn || server_send_space(newest) == 0);
     for (size_t i = 0; i < len; i++) {
         if (server_send_space(conn) < ANSWER_BYTES_MAX)
             return i;

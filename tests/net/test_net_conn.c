@@ -308,3 +308,49 @@ NET_TEST(stopping_closes_the_idle_and_lets_the_others_finish)
     peer_send_syn(&late);
     EXPECT(!peer_take_syn_ack(&late));
 }
+
+NET_TEST(stopping_forgets_handshakes)
+{
+    static struct peer third;
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer_init(&third, 5002);
+    peer_connect(&peer);
+    peer_send(&peer, "b1");
+    peer_send_syn(&other);
+    EXPECT(peer_take_syn_ack(&other));
+    peer_connect(&third);
+    peer_send_fin(&third); /* and TIME-WAIT or LAST-ACK is nobody's to wait for */
+    peer_take(&third);
+    server_stop();
+    rig_poll();
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_send_ack(&other);
+    peer_take(&other);
+    EXPECT(other.reset);
+    EXPECT_EQ(rig_app.opened, 2);
+    EXPECT(!server_is_drained());
+    peer_send(&peer, "1\n");
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    peer_send_fin(&peer);
+    rig_poll();
+    EXPECT(server_is_drained());
+}
+
+NET_TEST(a_request_without_end_is_timed_out_while_stopping_too)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "w");
+    rig_poll();
+    server_stop();
+    peer_send(&peer, "\n");
+    rig_poll();
+    EXPECT(!server_is_drained());
+    rig_wait_ms(11000);
+    peer_expect(&peer, "late\n");
+    EXPECT(peer.fin);
+}

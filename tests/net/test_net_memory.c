@@ -94,6 +94,124 @@ NET_TEST(data_out_of_order_does_not_empty_the_ring)
     peer_expect(&peer, "ok\n");
 }
 
+/* Pieces of many buffers, as a device that merges segments gives them. */
+NET_TEST(large_pieces_out_of_order_do_not_empty_the_ring)
+{
+    static struct peer senders[30];
+    static char piece[16000];
+    rig_start_default(64);
+    for (unsigned i = 0; i < 30; i++) {
+        peer_init(&senders[i], (uint16_t)(6000 + i));
+        peer_connect(&senders[i]);
+    }
+    for (unsigned i = 0; i < 30; i++) {
+        peer_segment(&senders[i], ACK, senders[i].next + 2, senders[i].expected, piece,
+                     sizeof piece);
+        rig_poll();
+    }
+    EXPECT(fake_netdev_receive_free() >= 100);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+/*
+ * Two connections with segments that came too early, when the pool has blocks for those of one: it
+ * is too late to drop what TCP acknowledges once the gaps are filled.
+ */
+#define EARLY_SEGMENTS 16
+
+static struct peer early[2], readers[7];
+
+static void connect_early_and_readers(void)
+{
+    rig_start_default(16);
+    for (unsigned i = 0; i < 2; i++) {
+        peer_init(&early[i], (uint16_t)(5000 + i));
+        peer_connect(&early[i]);
+        early[i].holds_acks = true;
+    }
+    for (unsigned i = 0; i < 7; i++) {
+        peer_init(&readers[i], (uint16_t)(6000 + i));
+        peer_connect(&readers[i]);
+        readers[i].holds_acks = true;
+    }
+}
+
+/* An answer each of 17 blocks, which is not acknowledged. */
+static void fill_pool(struct peer *peers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        peer_send(&peers[i], "b24576\n");
+        rig_poll();
+        fake_clock_advance_ms(5);
+    }
+}
+
+static void send_early(void)
+{
+    static char bytes[1460];
+    for (size_t at = 0; at < sizeof bytes; at += 2)
+        memcpy(bytes + at, "w\n", 2);
+    for (unsigned i = 0; i < 2; i++) {
+        for (uint32_t n = 0; n < EARLY_SEGMENTS; n++)
+            peer_segment(&early[i], ACK, early[i].next + 2 + n * (uint32_t)sizeof bytes,
+                         early[i].expected, bytes, sizeof bytes);
+        rig_poll();
+    }
+}
+
+static void fill_gaps(void)
+{
+    for (unsigned i = 0; i < 2; i++)
+        peer_segment(&early[i], ACK, early[i].next, early[i].expected, "w\n", 2);
+    rig_poll();
+}
+
+/* Takes what was sent to them; returns how many were reset. */
+static unsigned count_resets(struct peer *peers, unsigned count)
+{
+    unsigned resets = 0;
+    for (unsigned i = 0; i < count; i++) {
+        peers[i].holds_acks = false;
+        for (unsigned round = 0; round < 40; round++)
+            peer_take(&peers[i]);
+        resets += peers[i].reset;
+    }
+    return resets;
+}
+
+NET_TEST(the_slowest_reader_gives_way_to_what_was_acknowledged)
+{
+    connect_early_and_readers();
+    send_early();
+    fill_pool(readers, 7);
+    fill_gaps();
+    EXPECT_EQ(rig_app.requests, 7);
+    EXPECT_EQ(count_resets(readers, 7), 1);
+    EXPECT(readers[0].reset);
+    EXPECT_EQ(count_resets(early, 2), 0);
+    EXPECT_EQ(rig_app.requests, 7 + 2 * (1 + EARLY_SEGMENTS * 730));
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+NET_TEST(the_slowest_reader_is_reset_when_it_has_no_block_for_what_was_acknowledged)
+{
+    connect_early_and_readers();
+    fill_pool(&early[1], 1);
+    fill_pool(&early[0], 1);
+    send_early();
+    fill_pool(readers, 5);
+    fill_gaps();
+    EXPECT_EQ(rig_app.requests, 7);
+    EXPECT_EQ(count_resets(readers, 7), 0);
+    EXPECT_EQ(count_resets(early, 2), 1);
+    EXPECT(early[1].reset);
+    EXPECT_EQ(rig_app.requests, 7 + 1 + EARLY_SEGMENTS * 730);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
 /* ---- descriptors ---- */
 
 NET_TEST(nothing_is_received_while_the_transmit_ring_is_full)

@@ -170,6 +170,7 @@ NET_TEST(a_predicted_segment_leaves_the_connection_as_lwip_would)
     for (uint16_t i = 0; i <= 8; i++) {
         struct peer *const peer = i == 0 ? &predicted : i == 8 ? &judged : &others[i];
         peer_init(peer, (uint16_t)(5000 + i));
+        peer->window = 2000; /* which grows */
         peer_connect(peer);
     }
     for (uint32_t seed = 1; seed <= 20; seed++)

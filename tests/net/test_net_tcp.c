@@ -193,6 +193,27 @@ NET_TEST(a_tiny_mss_does_not_starve_the_answer)
     }
 }
 
+NET_TEST(segments_fit_the_mtu_of_the_device)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(16);
+    device.mtu_bytes = 700;
+    rig_start(&config, &device);
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.mss, 660);
+    /* Also when the SYN comes again: lwIP would believe its MSS. */
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    peer_send_ack(&peer);
+    peer_send(&peer, "b24576\n");
+    for (int i = 0; i < 100; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 24576);
+    EXPECT_EQ(peer.segments - peer.empty_segments, (24576 + 659) / 660);
+}
+
 NET_TEST(an_mss_in_a_later_segment_changes_nothing)
 {
     start();

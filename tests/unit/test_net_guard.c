@@ -108,5 +108,11 @@ TEST(guard_checks_lengths_of_arp_udp_and_icmp)
     CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
     bytes[39] = 25;
     CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
+    /* Whole, but not in the first piece. */
+    bytes[39] = 24;
+    CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 8, sizeof syn, &frame), GUARD_IP);
+    CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 7, sizeof syn, &frame), GUARD_REFUSED);
     CHECK_EQ(check_changed(23, 1), GUARD_IP);
+    CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 8, sizeof syn, &frame), GUARD_IP);
+    CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 7, sizeof syn, &frame), GUARD_REFUSED);
 }

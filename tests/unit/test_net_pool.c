@@ -53,7 +53,14 @@ TEST(pool_keeps_blocks_for_connections_apart)
     pool_expect_pcb(true);
     void *const pcb = pool_alloc(PCB_BYTES);
     CHECK_EQ(pool_level(POOL_PCB), 2);
-    /* One only. */
+    pool_free(pcb);
+    /* Whatever comes between; and one only. */
+    pool_expect_pcb(true);
+    void *const other = pool_alloc(20);
+    CHECK_EQ(pool_level(POOL_PCB), 3);
+    CHECK(pool_alloc(PCB_BYTES) == pcb);
+    CHECK_EQ(pool_level(POOL_PCB), 2);
+    pool_free(other);
     void *const more = pool_alloc(PCB_BYTES);
     CHECK_EQ(pool_level(POOL_PCB), 2);
     pool_free(pcb);
@@ -75,6 +82,19 @@ TEST(pool_refuses_what_is_too_large)
     for (unsigned i = 0; i < 32; i++)
         CHECK_EQ(zeroed[i], 0);
     pool_free(zeroed);
+}
+
+TEST(pool_gives_no_zeroed_block_when_all_are_gone)
+{
+    pool_init(&budget, memory);
+    void *const nothing = pool_calloc(5, 0);
+    CHECK(nothing != NULL);
+    for (unsigned i = 0; i < 8 + 4 + 4 + 2 + 2 - 1; i++)
+        CHECK(pool_alloc(20) != NULL);
+    CHECK(pool_calloc(5, 4) == NULL);
+    CHECK_EQ(pool_refused(), 1);
+    pool_free(nothing);
+    CHECK(pool_calloc(5, 4) == nothing);
 }
 
 TEST(pool_for_a_thousand_connections_takes_under_4400_bytes_each)
