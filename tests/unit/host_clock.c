@@ -1,0 +1,322 @@
+/*
+ * The clock's calibration on the host: the source compiled into this file, over a machine whose TSC
+ * and timers are counted by this one. Every instruction that leaves the machine takes a while.
+ */
+#include <setjmp.h>
+
+#include "kernel/cpu.h"
+
+#define cpu_tsc                  fake_tsc
+#define cpu_in8                  fake_in8
+#define cpu_in32                 fake_in32
+#define cpu_out8                 fake_out8
+#define cpu_cpuid(leaf, subleaf) fake_cpuid(leaf, subleaf) /* not the structure */
+#define cpu_has_leaf             fake_has_leaf
+#define cpu_hypervisor_leaf_max  fake_hypervisor_leaf_max
+#define acpi_get_facts           vclock_acpi_get_facts
+#define rtc_read                 vclock_rtc_read
+#define log_line                 vclock_log_line
+#define panic                    vclock_panic
+#define clock_init               vclock_init
+#define clock_ns                 vclock_ns
+#define clock_wall               vclock_wall
+
+static uint64_t fake_tsc(void);
+static uint8_t fake_in8(uint16_t port);
+static uint32_t fake_in32(uint16_t port);
+static void fake_out8(uint16_t port, uint8_t value);
+static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
+static bool fake_has_leaf(uint32_t leaf);
+static uint32_t fake_hypervisor_leaf_max(void);
+
+#include "kernel/clock.c"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/test.h"
+
+#define HZ          2600000000ULL
+#define EXIT_CYCLES 5000
+#define PM_PORT     0x608
+
+static struct {
+    uint64_t tsc;
+    uint32_t leaf_max, hypervisor_leaf_max;
+    struct cpu_cpuid tsc_leaf, hypervisor_leaf;
+    struct acpi_facts acpi;
+    bool pit_works;
+    bool pm_timer_works;
+    unsigned sleeps; /* in so many attempts the hypervisor takes 100 ms while the PIT is read */
+    unsigned slept;
+    uint64_t pit_started;
+    uint8_t pit_command;
+    bool pit_high_next;
+    unsigned pit_starts;
+    int64_t rtc_s; /* -1: none */
+    unsigned rtc_reads;
+    jmp_buf panicked;
+    char said[160];
+} fake;
+
+static uint64_t fake_tsc(void)
+{
+    return fake.tsc += 20;
+}
+
+/* Ticks of a counter since cycle `from`. */
+static uint64_t ticks(uint64_t from, uint32_t hz)
+{
+    return (uint64_t)((unsigned __int128)(fake.tsc - from) * hz / HZ);
+}
+
+static uint32_t fake_in32(uint16_t port)
+{
+    fake.tsc += EXIT_CYCLES;
+    if (port != PM_PORT || !fake.pm_timer_works)
+        return UINT32_MAX;
+    /* It wraps a millisecond after the start. */
+    const uint32_t count = (uint32_t)(ticks(0, ACPI_PM_TIMER_HZ) - 5000);
+    return fake.acpi.pm_timer_32bit ? count : count & 0xffffff;
+}
+
+static void fake_out8(uint16_t port, uint8_t value)
+{
+    fake.tsc += EXIT_CYCLES;
+    if (port == PIT_COMMAND) {
+        fake.pit_command = value;
+        fake.pit_high_next = false;
+        if (value == PIT_LOAD_CHANNEL_0)
+            fake.pit_starts++;
+    } else if (port == PIT_CHANNEL_0) {
+        fake.pit_started = fake.tsc;
+    }
+}
+
+static uint8_t fake_in8(uint16_t port)
+{
+    fake.tsc += EXIT_CYCLES;
+    if (port != PIT_CHANNEL_0 || !fake.pit_works)
+        return 0xff;
+    if (fake.slept < fake.sleeps && fake.slept < fake.pit_starts && !fake.pit_high_next &&
+        ticks(fake.pit_started, 1000) > 0) {
+        fake.slept = fake.pit_starts;
+        fake.tsc += HZ / 10;
+    }
+    const uint64_t passed = ticks(fake.pit_started, PIT_HZ);
+    if (fake.pit_command == PIT_LATCH_STATUS_0)
+        return passed > 0xffff ? PIT_STATUS_OUTPUT : 0;
+    const uint16_t count = (uint16_t)(0xffff - passed);
+    fake.pit_high_next = !fake.pit_high_next;
+    return (uint8_t)(fake.pit_high_next ? count : count >> 8);
+}
+
+static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+    (void)subleaf;
+    return leaf == CPUID_LEAF_TSC ? fake.tsc_leaf : fake.hypervisor_leaf;
+}
+
+static bool fake_has_leaf(uint32_t leaf)
+{
+    return fake.leaf_max >= leaf;
+}
+
+static uint32_t fake_hypervisor_leaf_max(void)
+{
+    return fake.hypervisor_leaf_max;
+}
+
+const struct acpi_facts *vclock_acpi_get_facts(void)
+{
+    return &fake.acpi;
+}
+
+bool vclock_rtc_read(uint8_t century_register, int64_t *unix_s)
+{
+    fake.rtc_reads++;
+    if (fake.rtc_s < 0 || century_register != fake.acpi.century_register)
+        return false;
+    *unix_s = fake.rtc_s;
+    return true;
+}
+
+void vclock_log_line(enum log_level level, const char *subsystem, const char *format, ...)
+{
+    va_list args;
+
+    (void)level;
+    (void)subsystem;
+    va_start(args, format);
+    (void)vsnprintf(fake.said, sizeof fake.said, format, args);
+    va_end(args);
+}
+
+void vclock_panic(const char *format, ...)
+{
+    (void)snprintf(fake.said, sizeof fake.said, "%.100s", format);
+    longjmp(fake.panicked, 1);
+}
+
+/* A machine with nothing to tell the time by. */
+static void set_up(void)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.tsc = 1000000;
+    fake.rtc_s = -1;
+    fake.acpi.century_register = 0x32;
+    clock_entry_tsc = clock_scale = wall_read_ns = wall_at_ns = 0;
+    wall_known = false;
+}
+
+/* False when it panics. */
+static bool calibrates(void)
+{
+    if (setjmp(fake.panicked) != 0)
+        return false;
+    clock_init(fake.tsc);
+    return true;
+}
+
+/* How far the clock goes in a second, in ppm of it. */
+static uint64_t error_ppm(void)
+{
+    const uint64_t before = clock_ns();
+    fake.tsc += HZ;
+    const uint64_t passed = clock_ns() - before;
+    const uint64_t error =
+        passed > CLOCK_NS_PER_S ? passed - CLOCK_NS_PER_S : CLOCK_NS_PER_S - passed;
+    return error / 1000;
+}
+
+static bool was_by(const char *source)
+{
+    return strstr(fake.said, source) != NULL;
+}
+
+TEST(clock_believes_what_cpuid_names)
+{
+    set_up();
+    fake.leaf_max = CPUID_LEAF_TSC;
+    fake.tsc_leaf = (struct cpu_cpuid){.eax = 2, .ebx = 208, .ecx = 25000000};
+    CHECK_EQ(clock_ns(), 0);
+    CHECK(calibrates());
+    CHECK(was_by("2600.000 MHz by CPUID 0x15, +-0 ppm; no RTC"));
+    CHECK_EQ(error_ppm(), 0);
+
+    set_up();
+    fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
+    fake.hypervisor_leaf.eax = HZ / 1000;
+    CHECK(calibrates());
+    CHECK(was_by("by CPUID 0x40000010"));
+    CHECK_EQ(error_ppm(), 0);
+}
+
+/* Each member of the leaf may be zero: not enumerated. */
+TEST(clock_asks_the_next_when_a_leaf_says_nothing)
+{
+    static const struct cpu_cpuid leaves[] = {
+        {.eax = 0, .ebx = 208, .ecx = 25000000},
+        {.eax = 2, .ebx = 0, .ecx = 25000000},
+        {.eax = 2, .ebx = 208, .ecx = 0},
+    };
+    for (size_t i = 0; i < sizeof leaves / sizeof leaves[0]; i++) {
+        set_up();
+        fake.leaf_max = CPUID_LEAF_TSC;
+        fake.tsc_leaf = leaves[i];
+        fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
+        fake.hypervisor_leaf.eax = HZ / 1000;
+        CHECK(calibrates());
+        CHECK(was_by("by CPUID 0x40000010"));
+    }
+}
+
+TEST(clock_measures_by_the_acpi_timer_across_its_wrap)
+{
+    for (unsigned bits = 24; bits <= 32; bits += 8) {
+        set_up();
+        fake.acpi.pm_timer_port = PM_PORT;
+        fake.acpi.pm_timer_32bit = bits == 32;
+        fake.pm_timer_works = true;
+        CHECK(calibrates());
+        CHECK(was_by("by the ACPI timer"));
+        CHECK(error_ppm() <= ERROR_WANTED_PPM);
+        CHECK_EQ(fake.pit_starts, 0);
+    }
+}
+
+/* Also where CPUID names what no processor has. */
+TEST(clock_measures_by_the_pit_where_the_acpi_timer_stands_still)
+{
+    set_up();
+    fake.acpi.pm_timer_port = PM_PORT;
+    fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
+    fake.hypervisor_leaf.eax = UINT32_MAX;
+    fake.pit_works = true;
+    CHECK(calibrates());
+    CHECK(was_by("by the PIT"));
+    CHECK(error_ppm() <= ERROR_WANTED_PPM);
+    CHECK_EQ(fake.pit_starts, 1);
+}
+
+TEST(clock_measures_again_when_the_pit_went_round_meanwhile)
+{
+    set_up();
+    fake.pit_works = true;
+    fake.sleeps = ATTEMPTS_MAX - 1;
+    CHECK(calibrates());
+    CHECK_EQ(fake.pit_starts, ATTEMPTS_MAX);
+    CHECK(error_ppm() <= ERROR_WANTED_PPM);
+    /* But not for ever. */
+    set_up();
+    fake.pit_works = true;
+    fake.sleeps = UINT32_MAX;
+    CHECK(!calibrates());
+    CHECK_EQ(fake.pit_starts, ATTEMPTS_MAX);
+}
+
+TEST(clock_without_any_counter_stops_the_machine)
+{
+    set_up();
+    CHECK(!calibrates());
+    CHECK(was_by("no clock"));
+    CHECK(fake.tsc < 60 * HZ); /* a bounded wait */
+    set_up();
+    fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
+    fake.hypervisor_leaf.eax = 99999; /* kHz */
+    CHECK(!calibrates());
+}
+
+TEST(clock_knows_the_date_of_an_rtc_and_looks_at_it_again)
+{
+    int64_t unix_s = 5;
+
+    set_up();
+    fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
+    fake.hypervisor_leaf.eax = HZ / 1000;
+    CHECK(calibrates());
+    CHECK(!clock_wall(&unix_s));
+    CHECK_EQ(unix_s, 5);
+
+    fake.rtc_s = 1700000000;
+    CHECK(calibrates());
+    CHECK(!was_by("no RTC"));
+    CHECK(clock_wall(&unix_s));
+    CHECK_EQ(unix_s, 1700000000);
+    const unsigned reads = fake.rtc_reads;
+    fake.tsc += 599 * HZ + HZ / 2;
+    CHECK(clock_wall(&unix_s));
+    CHECK_EQ(unix_s, 1700000599);
+    CHECK_EQ(fake.rtc_reads, reads);
+    /* It says otherwise after ten minutes, and is believed; or nothing, and time goes on. */
+    fake.rtc_s = 1700000610;
+    fake.tsc += HZ;
+    CHECK(clock_wall(&unix_s));
+    CHECK_EQ(unix_s, 1700000610);
+    fake.rtc_s = -1;
+    fake.tsc += 700 * HZ + HZ / 2;
+    CHECK(clock_wall(&unix_s));
+    CHECK_EQ(unix_s, 1700001310);
+    CHECK_EQ(fake.rtc_reads, reads + 2);
+}
