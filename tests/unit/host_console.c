@@ -1,0 +1,203 @@
+/* Console and log on the host: the sources compiled into this file, over a UART of ours. */
+#include "kernel/cpu.h"
+
+#define cpu_in8       fake_in8
+#define cpu_out8      fake_out8
+#define clock_ns      vconsole_clock_ns
+#define console_init  vconsole_init
+#define console_write vconsole_write
+#define console_read  vconsole_read
+#define console_flush vconsole_flush
+#define log_set_level vconsole_log_set_level
+#define log_line      vconsole_log_line
+
+static uint8_t fake_in8(uint16_t port);
+static void fake_out8(uint16_t port, uint8_t value);
+
+#include "kernel/console.c"
+#include "kernel/log.c"
+
+#include <string.h>
+
+#include "tests/test.h"
+
+static struct {
+    bool absent, stalled;
+    uint8_t typed; /* 0: nothing */
+    unsigned fifo; /* bytes in it that were not sent; one goes with each look at the status */
+    unsigned overruns, polls;
+    uint8_t registers[8];
+    char out[1024];
+    size_t out_len;
+    uint64_t now_ns;
+} uart;
+
+static uint8_t fake_in8(uint16_t port)
+{
+    if (uart.absent)
+        return 0xff;
+    if (port == DATA) {
+        const uint8_t typed = uart.typed;
+        uart.typed = 0;
+        return typed;
+    }
+    if (port != LINE_STATUS)
+        return 0;
+    uart.polls++;
+    if (uart.fifo > 0 && !uart.stalled)
+        uart.fifo--;
+    return (uint8_t)((uart.typed != 0 ? LINE_STATUS_DATA_READY : 0) |
+                     (uart.fifo == 0 ? LINE_STATUS_FIFO_EMPTY | LINE_STATUS_IDLE : 0));
+}
+
+static void fake_out8(uint16_t port, uint8_t value)
+{
+    const bool to_divisor = (uart.registers[LINE_CONTROL - COM1] & LINE_CONTROL_DLAB) != 0;
+
+    if (port != DATA || to_divisor) {
+        uart.registers[port - COM1] = value;
+        return;
+    }
+    if (++uart.fifo > FIFO_BYTES)
+        uart.overruns++;
+    if (uart.out_len < sizeof uart.out - 1)
+        uart.out[uart.out_len++] = (char)value;
+}
+
+uint64_t vconsole_clock_ns(void)
+{
+    return uart.now_ns;
+}
+
+static void plug_in(void)
+{
+    memset(&uart, 0, sizeof uart);
+    console_present = console_stalled = false;
+    log_set_level(LOG_INFO);
+    console_init();
+    uart.polls = 0;
+}
+
+static bool has_printed(const char *text)
+{
+    const bool same = uart.out_len == strlen(text) && memcmp(uart.out, text, uart.out_len) == 0;
+    memset(uart.out, 0, sizeof uart.out);
+    uart.out_len = 0;
+    return same;
+}
+
+TEST(console_runs_at_115200_8n1_without_interrupts)
+{
+    plug_in();
+    CHECK_EQ(uart.registers[0], DIVISOR_115200);
+    CHECK_EQ(uart.registers[LINE_CONTROL - COM1], LINE_CONTROL_8N1);
+    CHECK_EQ(uart.registers[INTERRUPT_ENABLE - COM1], 0);
+    CHECK(has_printed(""));
+}
+
+TEST(console_fills_the_fifo_and_never_overruns_it)
+{
+    static const char text[] = "exactly sixteen!and sixteen moreand an end";
+
+    plug_in();
+    for (size_t len = 0; len < sizeof text; len++) {
+        char part[sizeof text] = "";
+        memcpy(part, text, len);
+        console_write(text, len);
+        CHECK(has_printed(part));
+    }
+    console_flush();
+    CHECK_EQ(uart.fifo, 0);
+    CHECK_EQ(uart.overruns, 0);
+}
+
+TEST(console_that_is_stuck_is_waited_for_once)
+{
+    plug_in();
+    uart.stalled = true;
+    console_write("0123456789abcdef0", 17);
+    CHECK(has_printed("0123456789abcdef"));
+    CHECK_EQ(uart.polls, 1 + POLLS_MAX);
+    uart.polls = 0;
+    for (unsigned i = 0; i < 10; i++)
+        console_write("lost", 4);
+    console_flush();
+    CHECK(has_printed(""));
+    CHECK_EQ(uart.polls, 10);
+    /* And is heard again when it goes on. */
+    uart.stalled = false;
+    uart.fifo = 1;
+    console_write("back", 4);
+    CHECK(has_printed("back"));
+}
+
+TEST(console_that_is_not_there_costs_nothing)
+{
+    plug_in();
+    uart.absent = true;
+    console_init();
+    console_write("lost", 4);
+    console_flush();
+    CHECK_EQ(console_read(), -1);
+    CHECK_EQ(uart.polls, 0);
+    CHECK(has_printed(""));
+}
+
+TEST(console_reads_what_is_typed)
+{
+    plug_in();
+    CHECK_EQ(console_read(), -1);
+    uart.typed = 3;
+    CHECK_EQ(console_read(), 3);
+    CHECK_EQ(console_read(), -1);
+}
+
+/* ---- the log ---- */
+
+TEST(log_lines_have_time_level_and_subsystem)
+{
+    plug_in();
+    uart.now_ns = 12003456789;
+    log_warn("net", "%u of %s", 2, "those");
+    CHECK(has_printed("[   12.003456] warn  net     2 of those\n"));
+    log_error("longer than room", "x");
+    CHECK(has_printed("[   12.003456] error longer than room x\n"));
+}
+
+TEST(log_drops_what_is_above_its_level)
+{
+    plug_in();
+    log_debug("a", "b");
+    CHECK(has_printed(""));
+    log_set_level(LOG_DEBUG);
+    log_debug("a", "b");
+    CHECK(has_printed("[    0.000000] debug a       b\n"));
+    log_set_level(LOG_ERROR);
+    log_warn("a", "b");
+    CHECK(has_printed(""));
+}
+
+TEST(log_lines_are_cut_and_their_control_bytes_masked)
+{
+    static char text[LOG_LINE_BYTES_MAX + 10], want[LOG_LINE_BYTES_MAX + 40];
+
+    plug_in();
+    log_info("a", "%s", "\x1b[2J\r\n\x7f \xc3\xa9");
+    CHECK(has_printed("[    0.000000] info  a       ?[2J??? \xc3\xa9\n"));
+    for (size_t len = LOG_LINE_BYTES_MAX - 1; len < sizeof text; len++) {
+        memset(text, 'x', len);
+        text[len] = '\0';
+        log_info("a", "%s", text);
+        (void)strcpy(want, "[    0.000000] info  a       ");
+        (void)strncat(want, text, LOG_LINE_BYTES_MAX);
+        (void)strcat(want, "\n");
+        CHECK(has_printed(want));
+    }
+    /* A subsystem without end takes no more than its own room. */
+    memset(text, 's', sizeof text - 1);
+    log_info(text, "x");
+    (void)strcpy(want, "[    0.000000] info  ");
+    (void)strncat(want, text, 63 - strlen(want));
+    (void)strcat(want, "x\n");
+    CHECK(has_printed(want));
+}
