@@ -237,6 +237,8 @@ TEST(acpi_finds_s5_in_its_shapes_only)
     static const uint8_t long_package[] = {0x08, '_',  'S',  '5',  '_',  0x12, 0x48, 0x00,
                                            0x04, 0x0a, 0x07, 0x0a, 0x07, 0x00, 0x00};
     static const uint8_t no_name[] = {0x14, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x00, 0x00};
+    static const uint8_t no_root_name[] = {0x14, '\\', '_',  'S',  '5',  '_', 0x12,
+                                           0x06, 0x04, 0x01, 0x00, 0x00, 0x00};
     static const uint8_t no_package[] = {0x08, '_', 'S', '5', '_', 0x0a, 0x05};
     static const uint8_t no_integer[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0b, 0, 0, 0};
 
@@ -246,6 +248,8 @@ TEST(acpi_finds_s5_in_its_shapes_only)
     put_s5(long_package, sizeof long_package);
     CHECK(parse(BASE).has_s5 && parse(BASE).s5_type_a == 7);
     put_s5(no_name, sizeof no_name);
+    CHECK(!parse(BASE).has_s5);
+    put_s5(no_root_name, sizeof no_root_name);
     CHECK(!parse(BASE).has_s5);
     put_s5(no_package, sizeof no_package);
     CHECK(!parse(BASE).has_s5);
@@ -308,5 +312,71 @@ TEST(acpi_takes_configuration_space_of_segment_0)
     CHECK_EQ(parse(BASE).ecam_address, 0x22220000);
     CHECK_EQ(parse(BASE).ecam_bus_last, 7);
     seal(MCFG, "MCFG", 75); /* the second entry is cut */
+    CHECK_EQ(parse(BASE).ecam_address, 0);
+}
+
+TEST(acpi_takes_no_port_above_what_ports_there_are)
+{
+    make_tables(2);
+    put(FADT + 64, 0x10604, 4);
+    put(FADT + 76, 0xffff, 4);
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).pm1a_control_port, 0);
+    CHECK_EQ(parse(BASE).pm_timer_port, 0xffff);
+    window[FADT + 91] = 0; /* there is no timer */
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).pm_timer_port, 0);
+}
+
+TEST(acpi_prefers_the_wide_address_of_the_dsdt)
+{
+    make_tables(2);
+    put(FADT + 40, BASE + OTHER, 4);
+    put(FADT + 140, BASE + DSDT, 8);
+    seal(FADT, "FACP", 244);
+    CHECK(parse(BASE).has_s5);
+    put(FADT + 140, 0, 8);
+    seal(FADT, "FACP", 244);
+    CHECK(!parse(BASE).has_s5);
+    put(FADT + 40, 0, 4); /* none at all */
+    seal(FADT, "FACP", 244);
+    CHECK(parse(BASE).found && !parse(BASE).has_s5);
+}
+
+TEST(acpi_believes_no_extension_of_the_root_with_a_wrong_checksum)
+{
+    make_tables(2);
+    window[RSDP + 33] ^= 1;
+    CHECK(!parse(BASE).found); /* as an RSDT it does not carry the signature */
+    make_tables(0);
+    window[RSDP + 15] = 2;
+    fix_sum(RSDP, 20, 8);
+    window[RSDP + 33] ^= 1;
+    CHECK(parse(BASE).found);
+}
+
+TEST(acpi_looks_at_so_many_tables_and_no_more)
+{
+    static const unsigned counts[] = {64, 65};
+
+    for (size_t i = 0; i < 2; i++) {
+        make_tables(2);
+        for (unsigned n = 0; n < counts[i]; n++)
+            put(0x2000 + 36 + 8 * n, BASE + (n + 1 == counts[i] ? FADT : OTHER), 8);
+        seal(0x2000, "XSDT", 36 + 8 * counts[i]);
+        put(RSDP + 24, BASE + 0x2000, 8);
+        put(RSDP + 16, 0, 4);
+        fix_sum(RSDP, 20, 8);
+        fix_sum(RSDP, 36, 32);
+        CHECK_EQ(parse(BASE).found, i == 0);
+    }
+}
+
+TEST(acpi_takes_no_buses_in_reverse)
+{
+    make_tables(2);
+    window[MCFG + 54] = 8;
+    window[MCFG + 55] = 7;
+    seal(MCFG, "MCFG", 60);
     CHECK_EQ(parse(BASE).ecam_address, 0);
 }

@@ -96,7 +96,7 @@ TEST(cmdline_leaves_defaults_when_empty)
 
 TEST(cmdline_takes_numbers_between_blanks)
 {
-    CHECK(parse("  port=80\tidle=10ms \n"));
+    CHECK(parse("  port=80\tidle=10ms \r\n"));
     CHECK_EQ(port, 80);
     CHECK_EQ(idle_ms, 10);
     CHECK(parse("port=1"));
@@ -121,6 +121,7 @@ TEST(cmdline_refuses_what_is_no_number)
     CHECK(refuses("port=+1", "decimal number"));
     CHECK(refuses("port=0x50", "decimal number"));
     CHECK(refuses("port=80K", "decimal number"));
+    CHECK(refuses("port=8-0", "decimal number"));
     CHECK(refuses("port=8 0", "name=value"));
 }
 
@@ -242,4 +243,40 @@ TEST(cmdline_help_names_every_option)
     CHECK_EQ(help_lines, sizeof options / sizeof options[0]);
     CHECK(strncmp(help_first, "port=N ", 7) == 0);
     CHECK(strstr(help_first, " TCP port (8080)") != NULL);
+}
+
+TEST(cmdline_names_ranges_in_the_unit_that_shows_them_whole)
+{
+    static const struct {
+        enum cmdline_kind kind;
+        uint64_t min, max;
+        const char *text, *range;
+    } rows[] = {
+        {CMDLINE_TIME, 0, 1500, "o=2s", "0ms to 1500ms"},
+        {CMDLINE_TIME, 2000, 4000, "o=1ms", "2s to 4s"},
+        {CMDLINE_SIZE, 0, 1025, "o=2K", "0 to 1025"},
+        {CMDLINE_SIZE, 3 << 10, 5 << 20, "o=1", "3K to 5M"},
+        {CMDLINE_SIZE, 1 << 30, 1ULL << 42, "o=1", "1G to 4096G"},
+        {CMDLINE_NUMBER, 1024, 2048, "o=1", "1024 to 2048"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t target = 7;
+        const struct cmdline_option option = {.name = "o",
+                                              .kind = rows[i].kind,
+                                              .min = rows[i].min,
+                                              .max = rows[i].max,
+                                              .target = &target};
+        CHECK(!cmdline_parse(rows[i].text, &option, 1, error));
+        CHECK(strstr(error, rows[i].range) != NULL);
+        CHECK_EQ(target, 7);
+    }
+}
+
+TEST(cmdline_help_of_a_long_name_moves_aside)
+{
+    static const struct cmdline_option option = {
+        .name = "a-name-that-is-longer-than-its-column", .value = "N", .help = "help"};
+    help_lines = 0;
+    cmdline_help(&option, 1, count_line);
+    CHECK(strcmp(help_first, "a-name-that-is-longer-than-its-column=N help") == 0);
 }

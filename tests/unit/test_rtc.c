@@ -76,4 +76,10 @@ TEST(rtc_refuses_what_is_no_plausible_date)
     CHECK_EQ(decode(r), -1);
     r = good, r.year = 0x19;
     CHECK_EQ(decode(r), -1);
+    r = good, r.year = 0xa0; /* ten tens */
+    CHECK_EQ(decode(r), -1);
+    r = good, r.year = 0x00, r.century = 0x21, r.day = 0x29; /* 2100 is no leap year */
+    CHECK_EQ(decode(r), -1);
+    r.day = 0x28;
+    CHECK_EQ(decode(r), 4107456000);
 }
