@@ -66,13 +66,6 @@ void pci_write16(const struct pci_device *device, uint8_t offset, uint16_t value
     cpu_out16((uint16_t)(CONFIG_DATA + (offset & 2)), value);
 }
 
-void pci_write32(const struct pci_device *device, uint8_t offset, uint32_t value)
-{
-    assert((offset & 3) == 0);
-    select_register(device, offset);
-    cpu_out32(CONFIG_DATA, value);
-}
-
 bool pci_is_present(void)
 {
     const struct pci_device host_bridge = {0};

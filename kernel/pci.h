@@ -39,7 +39,6 @@ uint8_t pci_read8(const struct pci_device *device, uint8_t offset);
 uint16_t pci_read16(const struct pci_device *device, uint8_t offset);
 uint32_t pci_read32(const struct pci_device *device, uint8_t offset);
 void pci_write16(const struct pci_device *device, uint8_t offset, uint16_t value);
-void pci_write32(const struct pci_device *device, uint8_t offset, uint32_t value);
 
 /* Fills `offsets` with those of the capabilities with this id; returns how many (at most max). */
 size_t pci_capabilities(const struct pci_device *device, uint8_t id, uint8_t *offsets, size_t max);

@@ -18,7 +18,6 @@
 #define pci_read16        vpci_read16
 #define pci_read32        vpci_read32
 #define pci_write16       vpci_write16
-#define pci_write32       vpci_write32
 #define pci_capabilities  vpci_capabilities
 #define pci_memory_bar    vpci_memory_bar
 
