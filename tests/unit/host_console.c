@@ -193,6 +193,9 @@ TEST(log_lines_are_cut_and_their_control_bytes_masked)
         (void)strcat(want, "\n");
         CHECK(has_printed(want));
     }
+    /* Text that the C library cannot print is left out. */
+    log_info("a", "%ls", L"\xffffff");
+    CHECK(has_printed("[    0.000000] info  a       \n"));
     /* A subsystem without end takes no more than its own room. */
     memset(text, 's', sizeof text - 1);
     log_info(text, "x");

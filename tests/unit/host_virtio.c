@@ -70,3 +70,82 @@ TEST(virtio_finds_none_of_several_that_cannot_be_used)
     CHECK(virtio_find(VIRTIO_ID_NET) == &device);
     CHECK_EQ(log_lines, 1);
 }
+
+/* ---- the steps, with a device that takes none of them ---- */
+
+static uint16_t queue_entries;
+static unsigned generations_left, reads; /* so often it changes between two looks */
+static uint32_t generation;
+
+static uint16_t fake_queue_size_max(struct virtio_device *device, uint16_t index)
+{
+    (void)device;
+    return index == 0 ? queue_entries : 0;
+}
+
+static bool fake_queue_enable(struct virtio_device *device, uint16_t index, const struct virtq *q)
+{
+    (void)device;
+    (void)index;
+    (void)q;
+    return true;
+}
+
+static uint32_t fake_config_generation(struct virtio_device *device)
+{
+    (void)device;
+    return generation;
+}
+
+static void fake_config_read(struct virtio_device *device, uint32_t offset, void *to, size_t len)
+{
+    (void)device;
+    (void)offset;
+    memset(to, (int)generation, len);
+    reads++;
+    if (generations_left > 0) {
+        generations_left--;
+        generation++;
+    }
+}
+
+static const struct virtio_transport transport = {
+    .queue_size_max = fake_queue_size_max,
+    .queue_enable = fake_queue_enable,
+    .config_generation = fake_config_generation,
+    .config_read = fake_config_read,
+};
+
+TEST(virtio_adds_no_queue_that_the_device_does_not_have)
+{
+    static struct virtio_device device = {.name = "one", .transport = &transport};
+    struct virtq q;
+
+    queue_entries = 8;
+    log_lines = 0;
+    CHECK_EQ(virtio_queue_size(&device, 0, 64), 8);
+    CHECK(virtio_add_queue(&device, 0, &q, NULL, 8));
+    CHECK_EQ(log_lines, 0);
+    CHECK(!virtio_add_queue(&device, 0, &q, NULL, 16));
+    CHECK_EQ(virtio_queue_size(&device, 1, 64), 0);
+    CHECK(!virtio_add_queue(&device, 1, &q, NULL, 0));
+    CHECK_EQ(log_lines, 2);
+}
+
+TEST(virtio_reads_configuration_again_when_it_changed_meanwhile)
+{
+    static struct virtio_device device = {.name = "one", .transport = &transport};
+    uint8_t value = 0;
+
+    generation = 1;
+    reads = 0;
+    generations_left = 3;
+    virtio_config_read(&device, 0, &value, 1);
+    CHECK_EQ(value, 4);
+    CHECK_EQ(reads, 4);
+    /* But not for ever. */
+    reads = 0;
+    generations_left = 1000;
+    virtio_config_read(&device, 0, &value, 1);
+    CHECK_EQ(reads, CONFIG_READ_ATTEMPTS_MAX);
+}

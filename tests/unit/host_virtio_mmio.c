@@ -73,6 +73,12 @@ TEST(virtio_mmio_words_that_are_malformed_are_refused)
                                       "512@0xfeb00000:5:1:1",
                                       "512@0xfeb00000:5x",
                                       "512@feb00000:5",
+                                      "512@0xfeb0000g:5",
+                                      "512@0xFEB0000G:5",
+                                      "512@0xfeb0000/:5",
+                                      "512@0xfeb0000@:5",
+                                      "4294967296@0xfeb00000:5",
+                                      "4294967296K@0xfeb00000:5",
                                       "-512@0xfeb00000:5",
                                       "256@0xfeb00000:5",
                                       "512@0:5",
@@ -153,6 +159,7 @@ TEST(virtio_mmio_reads_no_configuration_past_its_end)
     unsigned count = 0;
     uint8_t mac[6];
     uint16_t value = 1;
+    uint32_t word;
 
     set_up();
     add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
@@ -163,6 +170,33 @@ TEST(virtio_mmio_reads_no_configuration_past_its_end)
     CHECK(memcmp(mac, "abcdef", 6) == 0);
     device->transport->config_read(device, 6, &value, 2);
     CHECK_EQ(value, 'g' | 'h' << 8);
+    device->transport->config_read(device, 4, &word, 4);
+    CHECK(memcmp(&word, "efgh", 4) == 0);
     device->transport->config_read(device, WINDOW_BYTES_MIN - REG_CONFIG, &value, 2);
     CHECK_EQ(value, 0);
+}
+
+TEST(virtio_mmio_selects_the_halves_of_features)
+{
+    unsigned count = 0;
+    uint32_t *const registers = windows_memory[0];
+
+    set_up();
+    add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL);
+    registers[REG_DEVICE_FEATURES / 4] = 5; /* mere memory: both halves read the same */
+    CHECK_EQ(device->transport->read_features(device), 0x500000005);
+    CHECK_EQ(registers[REG_DEVICE_FEATURES_SEL / 4], 1);
+    device->transport->write_features(device, 0x700000001);
+    CHECK_EQ(registers[REG_DRIVER_FEATURES_SEL / 4], 1);
+    CHECK_EQ(registers[REG_DRIVER_FEATURES / 4], 7);
+    device->transport->write_status(device, 3);
+    CHECK_EQ(registers[REG_STATUS / 4], 3);
+    CHECK_EQ(device->transport->read_status(device), 3);
+    registers[REG_CONFIG_GENERATION / 4] = 9;
+    CHECK_EQ(device->transport->config_generation(device), 9);
+    registers[REG_QUEUE_SIZE_MAX / 4] = 5;
+    CHECK_EQ(device->transport->queue_size_max(device, 2), 5);
+    CHECK_EQ(registers[REG_QUEUE_SEL / 4], 2);
 }

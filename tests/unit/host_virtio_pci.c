@@ -32,7 +32,7 @@ static void fake_out32(uint16_t port, uint32_t value);
 
 #include "tests/test.h"
 
-#define FUNCTIONS_AT_MOST 8
+#define FUNCTIONS_AT_MOST 20
 #define BAR_ADDRESS       0xfe000000u
 #define BAR_BYTES         0x4000u
 
@@ -206,9 +206,13 @@ TEST(virtio_pci_knows_transitional_devices_by_their_subsystem)
     f->config[0] = 0x10001af4;
     f->config[PCI_SUBSYSTEM_ID / 4] = 1u << 16;
     CHECK(find_net(&count) != NULL);
-    set_up();
     f->config[PCI_SUBSYSTEM_ID / 4] = 2u << 16;
     CHECK(find_net(&count) == NULL);
+    f->config[PCI_SUBSYSTEM_ID / 4] = 1u << 16;
+    f->config[0] = 0x0fff1af4; /* no virtio device, this one and the next */
+    CHECK(find_net(&count) == NULL && count == 0);
+    f->config[0] = 0x11101af4;
+    CHECK(find_net(&count) == NULL && count == 0);
 }
 
 TEST(virtio_pci_takes_the_first_of_several)
@@ -419,4 +423,106 @@ TEST(virtio_pci_reads_no_configuration_past_its_end)
     CHECK_EQ(value, 0xeeee);
     device->transport->config_read(device, 12, &value, 2);
     CHECK_EQ(value, 0);
+}
+
+TEST(virtio_pci_selects_the_halves_of_features)
+{
+    unsigned count;
+
+    set_up();
+    add_net(0, 3);
+    struct virtio_device *const device = find_net(&count);
+    struct common *const common = (struct common *)bar_memory;
+    CHECK(device != NULL);
+    common->device_feature = 5; /* mere memory: both halves read the same */
+    CHECK_EQ(device->transport->read_features(device), 0x500000005);
+    CHECK_EQ(common->device_feature_select, 1);
+    device->transport->write_features(device, 0x700000001);
+    CHECK_EQ(common->driver_feature_select, 1);
+    CHECK_EQ(common->driver_feature, 7);
+    device->transport->write_status(device, 3);
+    CHECK_EQ(device->transport->read_status(device), 3);
+    common->config_generation = 9;
+    CHECK_EQ(device->transport->config_generation(device), 9);
+}
+
+TEST(virtio_pci_keeps_devices_apart_and_as_many_as_it_has_room_for)
+{
+    unsigned count;
+
+    set_up();
+    struct function *const f = add_net(0, 3);
+    for (size_t i = 0; i <= DEVICES_MAX; i++) {
+        f->slot = (uint8_t)(3 + i / 2);
+        f->function = i % 2;
+        if (f->function == 1)
+            set_byte(add_function(0, f->slot, 0, 0x1b36), PCI_HEADER_TYPE, 0x80);
+        for (unsigned twice = 0; twice < 2; twice++)
+            CHECK(find_net(&count) == (i < DEVICES_MAX ? &devices[i].device : NULL));
+    }
+}
+
+TEST(virtio_pci_refuses_capabilities_and_registers_at_odd_places)
+{
+    static _Alignas(VIRTQ_ALIGN_BYTES) uint8_t memory[VIRTQ_BYTES(8)];
+    static struct virtq q;
+    unsigned count;
+    uint8_t value = 1;
+
+    set_up();
+    struct function *const f = add_net(0, 3);
+    add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 2, 0x1000);
+    CHECK(find_net(&count) == NULL);
+    add_cap(f, 0x40, 0x54, CAP_COMMON, 4, 0, 0x1000);
+    set_byte(f, 0x42, CAP_BYTES - 1); /* shorter than what it must say */
+    CHECK(find_net(&count) == NULL);
+    set_byte(f, 0x42, CAP_BYTES);
+    f->config[0x68 / 4 + 4] = 1; /* a multiplier by which notify registers overlap */
+    set_byte(f, 0x57, 0);        /* and no configuration of its own */
+    struct virtio_device *const device = find_net(&count);
+    CHECK(device != NULL);
+    device->transport->config_read(device, 0, &value, 1);
+    CHECK_EQ(value, 0);
+    struct common *const common = (struct common *)bar_memory;
+    common->num_queues = 100;
+    common->queue_size = 8;
+    CHECK_EQ(device->transport->queue_size_max(device, QUEUES_MAX - 1), 8);
+    CHECK_EQ(device->transport->queue_size_max(device, QUEUES_MAX), 0);
+    virtq_init(&q, memory, 8, false);
+    common->queue_notify_off = 3;
+    CHECK(!device->transport->queue_enable(device, 0, &q));
+    common->queue_notify_off = 2;
+    CHECK(device->transport->queue_enable(device, 0, &q));
+}
+
+TEST(pci_gives_no_more_than_was_asked_for)
+{
+    struct pci_device found[2] = {{.slot = 99}, {.slot = 99}};
+    uint8_t offsets[3] = {9, 9, 9};
+
+    set_up();
+    add_net(0, 3);
+    add_net(0, 4);
+    CHECK_EQ(pci_find(PCI_VENDOR_VIRTIO, found, 1), 1);
+    CHECK(found[0].slot == 3 && found[1].slot == 99);
+    CHECK_EQ(pci_capabilities(found, PCI_CAPABILITY_VENDOR, offsets, 2), 2);
+    CHECK_EQ(offsets[2], 9);
+    bus.functions[0].config[0] = ~0u; /* no host bridge: no bus */
+    CHECK(!pci_is_present());
+}
+
+TEST(pci_looks_at_so_many_buses_and_no_more)
+{
+    struct pci_device found[4];
+
+    for (unsigned chain = PCI_BUSES_MAX - 1; chain <= PCI_BUSES_MAX; chain++) {
+        set_up();
+        for (unsigned i = 0; i < chain; i++) { /* a bridge on each bus leads to the next */
+            struct function *const bridge = add_function((uint8_t)i, 2, 0, 0x000c1b36);
+            bridge->config[PCI_CLASS / 4] = (uint32_t)PCI_CLASS_BRIDGE_PCI << 16;
+            set_byte(bridge, PCI_SECONDARY_BUS, (uint8_t)(i + 1));
+        }
+        add_net((uint8_t)chain, 1);
+        CHECK_EQ(pci_find(PCI_VENDOR_VIRTIO, found, 4), chain < PCI_BUSES_MAX);
+    }
 }
