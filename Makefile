@@ -74,6 +74,9 @@ tool_flags := -O2 -g -std=gnu17
 host_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=all
 coverage_flags := -O0 -g -std=gnu17 --coverage -D_exit=exit
+# Traps, not messages: those would be data, among the variables that are put back for each input.
+fuzz_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fsanitize-trap=undefined -D__SANITIZE_ADDRESS__
 
 #### Sources
 
@@ -107,6 +110,13 @@ net_objects := $(call objects,host,$(sort $(wildcard tests/net/*.c)) tests/fake_
 sim_objects := $(call objects,host,$(sort $(wildcard tests/sim/*.c)) tests/fake_netdev.c)
 as_coverage = $(patsubst build/host/%,build/coverage/%,$(1))
 coverage_programs := $(addprefix build/coverage/unit/,run net sim)
+fuzz_names := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+fuzzers := $(addprefix build/fuzz/fuzz_,$(fuzz_names))
+fuzz_library := $(patsubst build/host/%,build/clang/%,$(host_library))
+fuzz_appliance := $(patsubst build/host/%,build/clang/%,$(filter build/host/net/% build/host/app/% \
+	build/host/lwip/%,$(host_library)))
+fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fake_netdev.c \
+	tests/sim/frame.c tests/sim/inside.c)
 
 #### What the build stands on: packages, third-party trees
 
@@ -138,7 +148,7 @@ $(lwip_sources): | build/lwip.fetched ;
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 version := $(VERSION)+$(REVISION)
 versioned := $(shell grep -lw TALLY_VERSION $(sources) /dev/null)
-versioned_objects := $(foreach side,guest host coverage tools native, \
+versioned_objects := $(foreach side,guest host coverage clang tools native, \
 	$(call objects,$(side),$(versioned)))
 $(versioned_objects): version_define := -DTALLY_VERSION='"$(version)"'
 $(versioned_objects): build/version
@@ -226,6 +236,33 @@ build/coverage/unit/sim: $(call as_coverage,$(sim_objects))
 $(coverage_programs): build/coverage/unit/library.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(coverage_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
+#### The fuzzers: the same sources, by clang for libFuzzer
+
+build/clang/lwip/%.o: build/lwip/% build/lwip.fetched | build/packages-fuzz
+	$(call say,CLANG,lwip/$*)
+	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+
+build/clang/%.c.o: %.c build/lwip.fetched Makefile | build/packages-fuzz
+	$(call say,CLANG,$<)
+	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) $(filter-out -Wconversion,$(warnings)) -I. \
+		$(lwip_includes) $(version_define) -MMD -MP -c $< -o $@
+
+build/clang/library.a: $(fuzz_library)
+	$(Q)rm -f $@ && ar rcsD $@ $^
+
+# One object, whose variables lie in sections of their own: see tests/fuzz/appliance.h.
+build/clang/appliance.o: $(fuzz_appliance)
+	$(Q)ld -r -o $@.new $^ && objcopy --rename-section .data=appliance_data \
+		--rename-section .bss=appliance_bss $@.new $@ && rm $@.new
+
+build/fuzz/fuzz_event: libraries := -ljansson
+build/fuzz/fuzz_frames: build/clang/appliance.o $(filter-out build/clang/tests/fuzz/fuzz_%, \
+	$(fuzz_objects))
+$(fuzzers): build/fuzz/fuzz_%: build/clang/tests/fuzz/fuzz_%.c.o \
+	build/clang/library.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
+		$(filter %.a,$^) $(libraries) -lm
 
 #### The host's tools: the load client, what the appliance is measured against and with
 
@@ -291,7 +328,7 @@ load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events
 debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
 	@exec scripts/debug
 
-test: $(coverage_programs) build/packages-coverage
+test: $(fuzzers) $(coverage_programs) build/packages-coverage
 test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
 	@exec scripts/test
 
@@ -320,12 +357,12 @@ check: build/packages-build ## Hold the rules of the tree: includes, layout, len
 reproducible: all ## Build in another place, and see that the bytes are the same
 	@exec scripts/reproducible
 
-fuzz: build/packages-build build/packages-fuzz ## Run the fuzzers, TIME=60 seconds each (FUZZ=names)
+fuzz: $(addprefix build/fuzz/fuzz_,$(or $(FUZZ),$(fuzz_names))) ## Fuzz, TIME=60 s each (FUZZ=names)
 	@exec scripts/fuzz $(TIME) $(FUZZ)
 
 clean: ## Remove what was compiled; keep third-party sources and picolibc
-	rm -rf build/guest build/host build/native build/unit build/tools build/fuzz build/bench \
-		build/coverage $(tools) build/*.elf build/tally.stripped
+	rm -rf build/guest build/host build/native build/unit build/tools build/clang build/fuzz \
+		build/bench build/coverage $(tools) build/*.elf build/tally.stripped
 
 distclean: ## Remove build/; the cache of fetched tarballs, outside of the tree, stays
 	rm -rf build
@@ -342,4 +379,4 @@ always:
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \
-	$(call as_coverage,$(host_side)) $(tool_objects)))
+	$(call as_coverage,$(host_side)) $(tool_objects) $(fuzz_library) $(fuzz_objects)))
