@@ -236,6 +236,7 @@ build/coverage/unit/sim: $(call as_coverage,$(sim_objects))
 $(coverage_programs): build/coverage/unit/library.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(coverage_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
+
 #### The fuzzers: the same sources, by clang for libFuzzer
 
 build/clang/lwip/%.o: build/lwip/% build/lwip.fetched | build/packages-fuzz

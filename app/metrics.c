@@ -41,6 +41,9 @@ static const char *const event_reasons[METRICS_EVENT_REASONS] = {
     [EVENT_VALUE_RANGE] = "value_range",
 };
 
+static const char *const pools[METRICS_POOLS] = {"tiny", "small", "medium", "large",
+                                                 "full", "pcb",   "arp"};
+
 /* ---- counting ---- */
 
 void metrics_count_broken(struct metrics *metrics, uint16_t status)
@@ -186,6 +189,18 @@ static void put_events(struct text *text, const struct metrics *metrics, const s
     text_put(text, "\n");
 }
 
+static void put_pools(struct text *text, const struct metrics_machine *machine)
+{
+    put_header(text, "tally_pool_free_blocks", "gauge", "Blocks of memory for TCP, by size.");
+    for (unsigned i = 0; i < METRICS_POOLS; i++) {
+        text_put(text, "tally_pool_free_blocks{class=\"");
+        text_put(text, pools[i]);
+        text_put(text, "\"} ");
+        text_put_u64(text, machine->pool_blocks_free[i]);
+        text_put(text, "\n");
+    }
+}
+
 static void put_machine(struct text *text, const struct metrics_machine *machine)
 {
     const struct {
@@ -228,6 +243,7 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
         put_header(text, rows[i].name, rows[i].type, rows[i].help);
         put_value(text, rows[i].name, rows[i].value);
     }
+    put_pools(text, machine);
     put_header(text, "tally_uptime_seconds", "gauge", "Since boot.");
     put_seconds(text, "tally_uptime_seconds", machine->uptime_ns);
     put_header(text, "tally_busy_seconds_total", "counter", "In turns of the loop that did work.");

@@ -37,6 +37,8 @@ void metrics_count_broken(struct metrics *metrics, uint16_t status);
 /* `requests` were answered, each in duration_ns. */
 void metrics_observe(struct metrics *metrics, uint64_t duration_ns, uint64_t requests);
 
+#define METRICS_POOLS 7 /* of memory for TCP: metrics.c names them */
+
 /* What others have counted. */
 struct metrics_machine {
     uint64_t connections_open, connections_accepted, connections_refused, connections_gave_way;
@@ -47,6 +49,7 @@ struct metrics_machine {
     uint64_t batches;
     uint64_t segments_predicted;
     uint64_t longest_turn_frames; /* received in the turn that took longest_turn_ns */
+    uint64_t pool_blocks_free[METRICS_POOLS];
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
     uint64_t uptime_ns, busy_ns, longest_turn_ns;
 };

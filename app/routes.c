@@ -223,11 +223,13 @@ static void answer_event(struct server_conn *conn, struct connection *c)
     }
 }
 
+_Static_assert(METRICS_POOLS == SERVER_POOLS, "metrics.c names each");
+
 static size_t print_metrics(void)
 {
     struct server_counters counters;
     server_get_counters(&counters);
-    const struct metrics_machine machine = {
+    struct metrics_machine machine = {
         .connections_open = counters.connections_open,
         .connections_accepted = counters.connections_accepted,
         .connections_refused = counters.connections_refused,
@@ -250,6 +252,8 @@ static size_t print_metrics(void)
         .busy_ns = counters.busy_ns,
         .longest_turn_ns = counters.longest_turn_ns,
     };
+    for (unsigned i = 0; i < METRICS_POOLS; i++)
+        machine.pool_blocks_free[i] = counters.pool_blocks_free[i];
     return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
 }
 

@@ -33,6 +33,7 @@ static uint32_t address_used; /* by the connections there are */
  * receive ring and will be read in the next batches, so the time counts against nobody's deadline.
  */
 #define PAUSE_NS       (100 * CLOCK_NS_PER_MS)
+_Static_assert(SERVER_POOLS == POOL_CLASSES, "server.h names each");
 
 #define PAGE_UP(bytes) (((bytes) + 4095) & ~(size_t)4095)
 
@@ -292,6 +293,8 @@ void server_get_counters(struct server_counters *counters)
     counters->retransmissions = endpoint_retransmissions();
     counters->dropped_frames = link_refused();
     counters->memory_short += pool_refused();
+    for (unsigned class = 0; class < POOL_CLASSES; class ++)
+        counters->pool_blocks_free[class] = pool_level((enum pool_class) class);
     counters->received_frames = device->received_frames;
     counters->received_bytes = device->received_bytes;
     counters->transmitted_frames = device->transmitted_frames;

@@ -117,6 +117,8 @@ bool server_is_drained(void);
 
 /* ---- counted since boot ---- */
 
+#define SERVER_POOLS 7 /* tiny, small, medium, large, full, pcb, arp: see net/pool.h */
+
 struct server_counters {
     uint64_t connections_accepted, connections_refused, connections_gave_way;
     uint32_t connections_open;
@@ -129,6 +131,7 @@ struct server_counters {
     uint64_t timeouts;            /* deadlines that passed, of any kind */
     uint64_t dropped_frames;      /* refused before lwIP saw them */
     uint64_t memory_short; /* allocations that lwIP was refused, segments that found no room */
+    uint32_t pool_blocks_free[SERVER_POOLS];
     /* of the device: */
     uint64_t received_frames, received_bytes, transmitted_frames, transmitted_bytes;
 };
