@@ -39,6 +39,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: XDG_CACHE_HOME     build: where fetched tarballs are kept, in tally/ (default ~/.cache)
 #: V                  build: V=1 shows the commands themselves
 TIME := 60
+MINUTES := 10
 FUZZ :=
 FILTER :=
 SEED :=
@@ -349,6 +350,9 @@ guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests 
 e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a tap (FILTER=NAME)
 	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)')
 
+soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check
+	@exec python3 tests/e2e/soak.py $(MINUTES)
+
 bench: all $(bench_tools) build/packages-run build/packages-bench ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
@@ -375,8 +379,8 @@ help: ## List all this
 	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load debug test unit sim coverage guest e2e bench check reproducible fuzz clean \
-	distclean help always
+.PHONY: all run load debug test unit sim coverage guest e2e soak bench check reproducible fuzz \
+	clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

@@ -33,6 +33,7 @@ static uint32_t address_used; /* by the connections there are */
  * receive ring and will be read in the next batches, so the time counts against nobody's deadline.
  */
 #define PAUSE_NS       (100 * CLOCK_NS_PER_MS)
+
 _Static_assert(SERVER_POOLS == POOL_CLASSES, "server.h names each");
 
 #define PAGE_UP(bytes) (((bytes) + 4095) & ~(size_t)4095)
