@@ -1,0 +1,169 @@
+/*
+ * The command line under libFuzzer: options of every kind, in a table as app/main.c has one, and
+ * the parsers of values that are no numbers. Held to be true:
+ *
+ *   - it is accepted, or refused with a sentence;
+ *   - what was accepted is within its range, and was there: read again word by word, in any order,
+ *     it comes to the same;
+ *   - what is not named keeps its default.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/cmdline.h"
+#include "kernel/virtio_mmio.c" /* what it has been told of devices is forgotten between inputs */
+#include "net/address.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What virtio_mmio.c would find devices by. */
+void log_line(enum log_level level, const char *subsystem, const char *format, ...)
+{
+    (void)level;
+    (void)subsystem;
+    (void)format;
+}
+
+void *memory_map_device(uint64_t address, size_t bytes)
+{
+    (void)bytes;
+    return (void *)(uintptr_t)address;
+}
+
+bool pci_is_present(void)
+{
+    return true;
+}
+
+#define TEXT_BYTES_MAX 2048
+#define UNTOUCHED      0x5a5a5a5a5a5a5a5aull
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+enum { PORT, USERS, MEMORY, SMALL, TIME, LEVEL, NUMBERS };
+
+struct values {
+    uint64_t number[NUMBERS];
+    struct address address;
+};
+
+static struct values values;
+
+static const struct cmdline_option table[] = {
+    {.name = "port",
+     .kind = CMDLINE_NUMBER,
+     .min = 1,
+     .max = 65535,
+     .target = &values.number[PORT]},
+    {.name = "max-users",
+     .kind = CMDLINE_NUMBER,
+     .min = 0,
+     .max = UINT64_MAX,
+     .target = &values.number[USERS]},
+    {.name = "mem",
+     .kind = CMDLINE_SIZE,
+     .min = 1,
+     .max = 1ull << 40,
+     .target = &values.number[MEMORY]},
+    {.name = "small", .kind = CMDLINE_SIZE, .min = 3, .max = 3, .target = &values.number[SMALL]},
+    {.name = "idle-timeout",
+     .kind = CMDLINE_TIME,
+     .min = 10,
+     .max = 86400000,
+     .target = &values.number[TIME]},
+    {.name = "log",
+     .kind = CMDLINE_CHOICE,
+     .choices = "error|warn|info|debug",
+     .target = &values.number[LEVEL]},
+    {.name = "ip",
+     .value = "ADDR/PREFIX[,GATEWAY]|dhcp",
+     .kind = CMDLINE_PARSED,
+     .parse = address_parse,
+     .target = &values.address},
+    VIRTIO_MMIO_OPTION,
+};
+
+#define OPTIONS (sizeof table / sizeof table[0])
+
+static bool parse(const char *text, struct values *result)
+{
+    char error[CMDLINE_ERROR_BYTES_MAX + 1];
+    memset(&values, 0x5a, sizeof values);
+    memset(error, 0x7f, sizeof error);
+    window_count = 0;
+    const bool accepted = cmdline_parse(text, table, OPTIONS, error);
+    REQUIRE(memchr(error, '\0', CMDLINE_ERROR_BYTES_MAX) != NULL);
+    REQUIRE(accepted == (error[0] == '\0') && error[CMDLINE_ERROR_BYTES_MAX] == 0x7f);
+    REQUIRE(accepted || error[0] == '"');
+    *result = values;
+    return accepted;
+}
+
+static void check_ranges(const char *text, const struct values *result)
+{
+    for (unsigned i = 0; i < NUMBERS; i++) {
+        const struct cmdline_option *const option = &table[i];
+        const uint64_t value = result->number[i];
+        char name[32];
+        (void)snprintf(name, sizeof name, "%s=", option->name);
+        if (strstr(text, name) == NULL)
+            REQUIRE(value == UNTOUCHED);
+        else if (option->kind == CMDLINE_CHOICE)
+            REQUIRE(value < 4 || value == UNTOUCHED);
+        else
+            REQUIRE((value >= option->min && value <= option->max) || value == UNTOUCHED);
+    }
+}
+
+/* Devices lie where they can: no window is empty, or goes around the end of memory. */
+static void check_windows(void)
+{
+    REQUIRE(window_count <= WINDOWS_MAX);
+    for (unsigned i = 0; i < window_count; i++)
+        REQUIRE(windows[i].base != 0 && windows[i].bytes >= WINDOW_BYTES_MIN &&
+                windows[i].base <= UINT64_MAX - windows[i].bytes);
+}
+
+/* The words from the last to the first. */
+static void turn_around(const char *text, char *turned)
+{
+    size_t end = strlen(text);
+    turned[0] = '\0';
+    while (end > 0) {
+        size_t begin = end;
+        while (begin > 0 && strchr(" \t\r\n", text[begin - 1]) == NULL)
+            begin--;
+        strncat(turned, text + begin, end - begin);
+        strcat(turned, " ");
+        end = begin == 0 ? 0 : begin - 1;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct values result, again;
+    if (size >= TEXT_BYTES_MAX)
+        return 0;
+    char *const text = malloc(size + 1); /* of exactly its size */
+    char *const turned = malloc(2 * size + 2);
+    memcpy(text, data, size);
+    text[size] = '\0';
+    if (parse(text, &result)) {
+        check_ranges(text, &result);
+        check_windows();
+        turn_around(text, turned);
+        REQUIRE(parse(turned, &again));
+        REQUIRE(memcmp(result.number, again.number, sizeof result.number) == 0);
+        REQUIRE(memcmp(&result.address, &again.address, sizeof result.address) == 0);
+    }
+    free(turned);
+    free(text);
+    return 0;
+}
