@@ -8,6 +8,16 @@
 #include "kernel/netdev.h"
 #include "tests/octets.h"
 
+/* Under AddressSanitizer a buffer ends where the frame in it does: who reads on is found out. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(bytes, len)   ASAN_POISON_MEMORY_REGION(bytes, len)
+#define UNPOISON(bytes, len) ASAN_UNPOISON_MEMORY_REGION(bytes, len)
+#else
+#define POISON(bytes, len)   ((void)(bytes), (void)(len))
+#define UNPOISON(bytes, len) ((void)(bytes), (void)(len))
+#endif
+
 #define RING_MAX   4096
 #define FRAMES_MAX 8192 /* transmitted and not taken by the test */
 
@@ -69,6 +79,8 @@ void fake_netdev_reset(const struct fake_netdev_config *config)
 {
     for (; fake.sent_count > 0; fake.sent_count--)
         free(fake.sent[fake.sent_first++ % FRAMES_MAX].bytes);
+    if (fake.buffers != NULL)
+        UNPOISON(fake.buffers, fake.config.receive_ring * fake.config.receive_buffer_bytes);
     free(fake.buffers);
     memset(&fake, 0, sizeof fake);
 
@@ -153,6 +165,7 @@ static void add_piece(const uint8_t *bytes, size_t len, unsigned first, unsigned
                       bool checksum_valid)
 {
     memcpy(buffer_at(first), bytes, len);
+    POISON(buffer_at(first) + len, (size_t)count * fake.config.receive_buffer_bytes - len);
     fake.arrived[(fake.arrived_first + fake.arrived_count++) % RING_MAX] = (struct netdev_piece){
         .bytes = buffer_at(first),
         .len = (uint32_t)len,
@@ -211,6 +224,7 @@ void netdev_recycle(const struct netdev_piece *piece)
     for (unsigned i = piece->ring_first; i < piece->ring_first + (unsigned)piece->ring_count; i++) {
         STOP_UNLESS(i < fake.config.receive_ring && !fake.owned[i] && !fake.to_own[i]);
         /* What is read of it from now on is not what was received. */
+        UNPOISON(buffer_at(i), fake.config.receive_buffer_bytes);
         memset(buffer_at(i), 0xa5, fake.config.receive_buffer_bytes);
         fake.to_own[i] = true;
     }

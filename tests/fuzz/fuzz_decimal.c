@@ -1,10 +1,6 @@
 /*
  * Numbers, both ways, against glibc's strtod and printf, which are exact.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_decimal.c app/decimal.c
- *         app/decimal_print.c app/bignum.c -lm -o fuzz_decimal
- *     ./fuzz_decimal corpus tests/fuzz/seeds/decimal
- *
  * The input is read as text: the longest beginning that is a JSON number. Its double, and the
  * double whose bits are the first eight bytes, are printed.
  */

@@ -2,11 +2,6 @@
  * The body of an event, against itself and against jansson (Debian's libjansson-dev), a strict JSON
  * library.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz/fuzz_event.c app/event.c
- *         app/event_parser.c app/event_text.c app/decimal.c app/bignum.c -ljansson -lm -o
- *         fuzz_event
- *     ./fuzz_event -dict=tests/fuzz/event.dict corpus tests/fuzz/seeds/event
- *
  * Held: event_parse() is right wherever it says yes; the parser does not care where a body is cut;
  * it accepts what jansson accepts, and finds the same userId and value in it. Where they differ on
  * purpose: jansson refuses lone surrogates, numbers without a finite double and NUL in names

@@ -182,7 +182,6 @@ static bool arrive(size_t len, bool sound)
         frame_bytes[damages[damage_count - 1].at % len] ^= damages[damage_count - 1].bits;
         sound = false;
     }
-    /* A copy of exactly its size: the device's buffers are longer. */
     return fake_netdev_arrive(frame_bytes, len, sound && vouches);
 }
 
