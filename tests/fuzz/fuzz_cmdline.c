@@ -70,7 +70,7 @@ static const struct cmdline_option table[] = {
     {.name = "mem",
      .kind = CMDLINE_SIZE,
      .min = 1,
-     .max = 1ull << 40,
+     .max = UINT64_MAX,
      .target = &values.number[MEMORY]},
     {.name = "small", .kind = CMDLINE_SIZE, .min = 3, .max = 3, .target = &values.number[SMALL]},
     {.name = "idle-timeout",
@@ -106,19 +106,56 @@ static bool parse(const char *text, struct values *result)
     return accepted;
 }
 
-static void check_ranges(const char *text, const struct values *result)
+/* The value of the word `name=`, which is there once; NULL: it is not there. */
+static const char *value_of(const char *text, const char *name)
+{
+    const size_t len = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)) != NULL; at++)
+        if ((at == text || strchr(" \t\r\n", at[-1]) != NULL) && at[len] == '=')
+            return at + len + 1;
+    return NULL;
+}
+
+/* What a number that was accepted says, reckoned in more bits than it can need. */
+static uint64_t number_of(const char *value)
+{
+    unsigned __int128 number = 0;
+    for (; *value >= '0' && *value <= '9'; value++) {
+        number = number * 10 + (unsigned)(*value - '0');
+        REQUIRE(number >> 64 == 0);
+    }
+    switch (*value) {
+    case 'K':
+        number <<= 10;
+        break;
+    case 'M':
+        number <<= 20;
+        break;
+    case 'G':
+        number <<= 30;
+        break;
+    case 's':
+        number *= 1000;
+        break;
+    }
+    REQUIRE(number >> 64 == 0);
+    return (uint64_t)number;
+}
+
+static void check_numbers(const char *text, const struct values *result)
 {
     for (unsigned i = 0; i < NUMBERS; i++) {
         const struct cmdline_option *const option = &table[i];
         const uint64_t value = result->number[i];
-        char name[32];
-        (void)snprintf(name, sizeof name, "%s=", option->name);
-        if (strstr(text, name) == NULL)
+        const char *const said = value_of(text, option->name);
+        if (said == NULL) {
             REQUIRE(value == UNTOUCHED);
-        else if (option->kind == CMDLINE_CHOICE)
-            REQUIRE(value < 4 || value == UNTOUCHED);
-        else
-            REQUIRE((value >= option->min && value <= option->max) || value == UNTOUCHED);
+        } else if (option->kind == CMDLINE_CHOICE) {
+            REQUIRE(value < 4);
+        } else {
+            REQUIRE(value >= option->min && value <= option->max);
+            REQUIRE(value == number_of(said));
+        }
     }
 }
 
@@ -156,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     if (parse(text, &result)) {
-        check_ranges(text, &result);
+        check_numbers(text, &result);
         check_windows();
         turn_around(text, turned);
         REQUIRE(parse(turned, &again));
