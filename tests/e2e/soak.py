@@ -157,10 +157,12 @@ class Soak:
 
     def syn_flood(self):
         """Who is connected stays so; who is not gets in."""
-        attack = flood(self, self.machine, "syn", 5000, self.seconds)
-        served = 0
-        while attack.poll() is None:
-            served += self.ask_batch(self.ask_anew)
+        with Client(self.machine, 60) as watcher:
+            watcher.expect_open()
+            attack = flood(self, self.machine, "syn", 5000, self.seconds)
+            served = 0
+            while attack.poll() is None:
+                served += self.ask_batch(self.ask_anew, watcher)
         expect(served > 0, True, "somebody got in")
         expect(finish(attack)["sent"] > 1000, True, "SYNs sent")
 
@@ -194,11 +196,11 @@ class Soak:
             client.close()
         return counted
 
-    def ask_batch(self, ask):
+    def ask_batch(self, ask, watcher):
         """ask(i) for each of CUT_USERS, and which of them were counted; returns how many were.
         What was sent has arrived before the question: no frame is lost in these phases."""
         must = [ask(i) for i in range(CUT_USERS)]
-        answer = stats_text(self.machine)
+        answer = watcher.ask(get("/stats")).body.decode()
         total = Fraction(float(re.search(r'"sum":([^,]+),', answer)[1]))
         bits = int((total - self.model.sum) % 1 * 2 ** CUT_USERS)
         for i, counted in enumerate(must):
@@ -213,8 +215,9 @@ class Soak:
 
     def cuts(self):
         end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
-            self.ask_batch(self.cut)
+        with Client(self.machine, 60) as watcher:
+            while time.monotonic() < end:
+                self.ask_batch(self.cut, watcher)
 
     def malformed(self):
         end = time.monotonic() + self.seconds
@@ -249,6 +252,7 @@ class Soak:
             phase(self)
             return
         with Steady(self.machine, self.latencies, stays=phase is Soak.syn_flood) as honest:
+            honest.progress(1)
             phase(self)
             honest.progress(5)
 
