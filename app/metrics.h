@@ -42,6 +42,7 @@ void metrics_observe(struct metrics *metrics, uint64_t duration_ns, uint64_t req
 /* What others have counted. */
 struct metrics_machine {
     uint64_t connections_open, connections_accepted, connections_refused, connections_gave_way;
+    uint64_t syn_cookies_sent, syn_cookies_accepted;
     uint64_t timeouts;
     uint64_t retransmissions;
     uint64_t received_packets, received_bytes, transmitted_packets, transmitted_bytes;

@@ -234,6 +234,8 @@ static size_t print_metrics(void)
         .connections_accepted = counters.connections_accepted,
         .connections_refused = counters.connections_refused,
         .connections_gave_way = counters.connections_gave_way,
+        .syn_cookies_sent = counters.syn_cookies_sent,
+        .syn_cookies_accepted = counters.syn_cookies_accepted,
         .timeouts = counters.timeouts,
         .retransmissions = counters.retransmissions,
         .received_packets = counters.received_frames,

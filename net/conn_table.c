@@ -47,6 +47,9 @@
 /* Records that are GONE until the end of the batch: no more than a batch has frames, twice. */
 #define GONE_MAX        128
 
+#define HALF_OPEN_LEAST 64
+#define HALF_OPEN_MOST  512
+
 #define ALIGN_UP(bytes) (((bytes) + 63) & ~(size_t)63)
 
 static struct {
@@ -68,13 +71,13 @@ static struct {
 } conns;
 
 /*
- * As many as connections: a load generator connects with all of its clients at once, and all of
- * their SYNs are here before the first ACK. In a flood of 50,000 SYNs a second, 1,000 slots give an
- * honest client's ACK 20 ms before the oldest is recycled.
+ * Enough for a second of clients that come one by one; many at once, like a flood, are answered
+ * without a slot (handshake.h). More would cost: each sends its SYN-ACK three times.
  */
 uint32_t conns_half_open_max(const struct server_config *config)
 {
-    return config->connections_max < 512 ? 512 : config->connections_max;
+    const uint32_t part = config->connections_max / 8;
+    return part < HALF_OPEN_LEAST ? HALF_OPEN_LEAST : part > HALF_OPEN_MOST ? HALF_OPEN_MOST : part;
 }
 
 uint32_t conns_closing_max(const struct server_config *config)

@@ -134,6 +134,7 @@ static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip
         .ack = __builtin_bswap32(get32(transport + 8)),
         .source_port = get16(transport),
         .port = get16(transport + 2),
+        .window = get16(transport + 14),
         .flags = transport[13],
     };
     return GUARD_SEGMENT;

@@ -23,7 +23,7 @@ struct guard_segment {
     uint32_t source; /* network byte order */
     uint32_t number; /* of the segment's first octet; host byte order, like what follows */
     uint32_t ack;
-    uint16_t source_port, port;
+    uint16_t source_port, port, window;
     uint8_t flags; /* TCP_FIN and its like, of lwip/prot/tcp.h */
 };
 

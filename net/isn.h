@@ -17,11 +17,17 @@ void isn_init(void);
  */
 void isn_stay_above(uint32_t used);
 
+/* The next connection's number is `number`: its peer has told it already (handshake.h). */
+void isn_shall_be(uint32_t number);
+
 /*
- * Takes that back: the SYN was not what it seemed, and the number of some other connection must not
- * be one that its peer can tell.
+ * Takes either back: the SYN was not what it seemed, and the number of some other connection must
+ * not be one that its peer can tell.
  */
-void isn_stay_above_nothing(void);
+void isn_shall_be_any(void);
 
 /* SipHash-2-4 of `len` bytes. */
 uint64_t isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);
+
+/* The same of 15 bytes, as they lie in two words; the highest byte of `second` is 0. */
+uint64_t isn_hash_15(const uint64_t key[2], uint64_t first, uint64_t second);

@@ -191,6 +191,19 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
     return ERR_OK;
 }
 
+bool link_transmit(struct pbuf *token, const void *bytes, size_t len)
+{
+    if (link_space(1) == 0)
+        return false;
+    struct netdev_frame frame;
+    frame.buffers[0] = (struct netdev_buffer){bytes, (uint32_t)len};
+    frame.buffer_count = 1;
+    frame.checksum_start = 0;
+    frame.checksum_offset = 0;
+    transmit(&frame, token);
+    return true;
+}
+
 static void put_ethernet_header(struct eth_hdr *ethernet, const uint8_t mac[6])
 {
     memcpy(&ethernet->dest, mac, sizeof ethernet->dest);
@@ -350,8 +363,14 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
         return;
     }
 
-    struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
     link_state.source = pieces[0].bytes + 6;
+    if (kind == GUARD_SEGMENT && count == 1 && (frame.segment.flags & TCP_SYN) != 0 &&
+        link_answer(&frame.segment, pieces[0].bytes + ETHERNET_BYTES, frame.payload_len,
+                    pieces[0].checksum_valid)) {
+        recycle(&pieces[0]);
+        return;
+    }
+    struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
     link_state.netif.chksum_flags =
         (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
                 (pieces[0].checksum_valid ? 0 : link_state.check_flags));

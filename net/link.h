@@ -44,6 +44,13 @@ enum link_verdict {
 enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound);
 void link_admitted(void);
 
+/*
+ * The same for a SYN that begins nothing yet, before there is a pbuf of it: it has its frame in one
+ * piece, and `packet` is in it. True if it is dealt with.
+ */
+bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len,
+                 bool sound);
+
 /* The MAC address that the frame being delivered came from; 6 bytes. */
 const uint8_t *link_source(void);
 
@@ -59,6 +66,12 @@ const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
  * answered with: nobody is served by requests whose answers must be thrown away.
  */
 size_t link_receive(void);
+
+/*
+ * Sends a frame that is complete, its checksums too, with NETDEV_HEADROOM_BYTES in front of it.
+ * `token` is freed when the device has sent it; false if there is no descriptor.
+ */
+bool link_transmit(struct pbuf *token, const void *frame, size_t len);
 
 /* Frees what the device has sent. */
 void link_reap(void);

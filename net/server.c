@@ -13,8 +13,10 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
 #include "net/conn_table.h"
+#include "net/cookie.h"
 #include "net/deadlines.h"
 #include "net/endpoint.h"
+#include "net/handshake.h"
 #include "net/isn.h"
 #include "net/link.h"
 #include "net/pool.h"
@@ -36,6 +38,9 @@ static uint32_t address_used; /* by the connections there are */
 
 _Static_assert(SERVER_POOLS == POOL_CLASSES, "server.h names each");
 
+/* Recalled by the cookie in the segment that lwIP is being given. */
+static struct server_conn *recalled;
+
 #define PAGE_UP(bytes) (((bytes) + 4095) & ~(size_t)4095)
 
 static struct pool_budget budget_for(const struct server_config *config)
@@ -48,7 +53,7 @@ size_t server_memory_bytes(const struct server_config *config)
 {
     const struct pool_budget budget = budget_for(config);
     return pool_memory_bytes(&budget) + PAGE_UP(conns_memory_bytes(config)) +
-           PAGE_UP(turn_memory_bytes());
+           PAGE_UP(cookies_memory_bytes(config->connections_max)) + PAGE_UP(turn_memory_bytes());
 }
 
 void server_init(const struct server_config *config, void *memory)
@@ -64,6 +69,8 @@ void server_init(const struct server_config *config, void *memory)
     at += PAGE_UP(conns_memory_bytes(config));
     pool_init(&budget, at);
     at += pool_memory_bytes(&budget);
+    cookies_init(config->connections_max, at);
+    at += PAGE_UP(cookies_memory_bytes(config->connections_max));
     turn_init(at);
 
     isn_init();
@@ -71,6 +78,7 @@ void server_init(const struct server_config *config, void *memory)
     timers_init();
     lwip_init();
     link_init(config->address, config->netmask, config->gateway);
+    handshake_init();
     address_used = link_address();
     endpoint_listen(config->port);
     (void)link_flush();
@@ -92,11 +100,12 @@ static bool make_room(void)
 }
 
 /*
- * A SYN takes a half-open slot, from the oldest if there is none: a flood of them cannot keep
- * anybody out for longer than it takes to answer. Nobody gives way for a SYN, only for the ACK that
- * follows it: what comes from a forged address costs no connection.
+ * A SYN takes a half-open slot. With none free it is answered all the same, and nothing is kept of
+ * it: a flood of them keeps nobody out, and forgets nobody's handshake. Nobody gives way for a SYN,
+ * only for the ACK that follows it: what comes from a forged address costs no connection.
  */
-static bool admit_syn(void)
+static bool admit_syn(const struct guard_segment *segment, const uint8_t *packet, size_t len,
+                      bool sound)
 {
     if (server.stopping)
         return false;
@@ -105,11 +114,60 @@ static bool admit_syn(void)
         return false;
     }
     if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config)) {
-        server.counters.connections_refused++;
-        tcp_abandon(deadlines_oldest(DEADLINE_HALF_OPEN)->pcb, 0);
+        handshake_answer(segment, packet, len, sound);
+        return false;
     }
     pool_expect_pcb(true);
     return true;
+}
+
+/* Most SYNs of a flood end here. */
+bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len, bool sound)
+{
+    if ((segment->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN || segment->port != server.config.port ||
+        conns_count(CONN_HALF_OPEN) < conns_half_open_max(&server.config) ||
+        conns_find(conns_key(segment->source, segment->source_port)) != NULL)
+        return false;
+    (void)admit_syn(segment, packet, len, sound);
+    return true;
+}
+
+/*
+ * Of a peer that lwIP knows nothing of. A reset cannot mean anything; what else is no SYN lwIP
+ * resets.
+ */
+static enum link_verdict admit_stranger(const struct guard_segment *segment, struct pbuf *p,
+                                        bool sound)
+{
+    if ((segment->flags & TCP_RST) != 0)
+        return LINK_DROP;
+    if ((segment->flags & TCP_ACK) != 0 || admit_syn(segment, p->payload, p->len, sound))
+        return LINK_PASS;
+    return LINK_DROP;
+}
+
+/*
+ * Whether the segment may be the last of a handshake that was answered with a cookie: also of one
+ * whose SYN came again when there was a slot, and was answered again with another number.
+ */
+static bool may_bring_cookie(const struct server_conn *conn, const struct guard_segment *segment)
+{
+    return (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK && !server.stopping &&
+           (conn == NULL || (conn->phase == CONN_HALF_OPEN && segment->ack != conn->pcb->snd_nxt));
+}
+
+/* The connection of a good cookie, in place of `conn`; NULL if there is no room for it. */
+static struct server_conn *recall(struct server_conn *conn, const struct guard_segment *segment,
+                                  uint16_t mss)
+{
+    if (!make_room()) {
+        server.counters.connections_refused++;
+        return NULL;
+    }
+    if (conn != NULL)
+        tcp_abandon(conn->pcb, 0);
+    recalled = handshake_recall(segment, mss);
+    return recalled;
 }
 
 /*
@@ -165,12 +223,17 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
     }
     if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment))
         conn = NULL;
+    uint16_t mss;
+    if (may_bring_cookie(conn, segment) && handshake_is_remembered(segment, &mss)) {
+        conn = recall(conn, segment, mss);
+        if (conn == NULL)
+            return LINK_DROP;
+    }
     if (conn == NULL) {
-        const bool is_syn = (segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-        if (!is_syn || admit_syn())
-            return LINK_PASS;
-        isn_stay_above_nothing();
-        return LINK_DROP;
+        const enum link_verdict verdict = admit_stranger(segment, p, sound);
+        if (verdict == LINK_DROP)
+            isn_shall_be_any();
+        return verdict;
     }
     if (completes_handshake(conn, segment) && !make_room()) {
         server.counters.connections_refused++;
@@ -193,7 +256,17 @@ void link_admitted(void)
 {
     conns_hide();
     pool_expect_pcb(false);
-    isn_stay_above_nothing();
+    isn_shall_be_any();
+    if (recalled == NULL)
+        return;
+    /* Its checksum was wrong: it will come again. */
+    if (recalled->phase == CONN_HALF_OPEN) {
+        tcp_abandon(recalled->pcb, 0);
+    } else {
+        cookie_use();
+        server.counters.syn_cookies_accepted++;
+    }
+    recalled = NULL;
 }
 
 /* ---- the loop ---- */

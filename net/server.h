@@ -122,6 +122,8 @@ bool server_is_drained(void);
 struct server_counters {
     uint64_t connections_accepted, connections_refused, connections_gave_way;
     uint32_t connections_open;
+    uint64_t syn_cookies_sent;     /* SYNs of which nothing was kept (handshake.h) */
+    uint64_t syn_cookies_accepted; /* connections made of them */
     uint64_t retransmissions;
     uint64_t batches;
     uint64_t segments_predicted;  /* that were just what was expected (predict.h) */

@@ -121,12 +121,12 @@ def check_all_at_once(suite):
     """A SYN flood and 5,000 slowloris connections: what is left for an honest client is reported;
     that all of it is answered, and counted, is what may fail. A long head-timeout keeps them all
     there for as long as it takes."""
-    with suite.boot(memory="128M", options="max-connections=6000 head-timeout=60s") as machine:
+    with suite.boot(memory="128M", options="max-connections=6000 head-timeout=200s") as machine:
         crowd, attack = None, None
         before, during = [], []
         try:
             before.append(throughput(suite, machine, 40000))
-            crowd = slow(suite, machine, "byte", 5000, 40)
+            crowd = slow(suite, machine, "byte", 5000, 120)
             for _ in range(3):
                 attack = flood(suite, machine, "syn", FLOOD_RATE, 30)
                 during.append(throughput(suite, machine, 40000))

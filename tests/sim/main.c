@@ -159,6 +159,8 @@ static void account(struct job *job, int status)
     runner.total.steps += shared->steps;
     runner.total.time_ns += shared->time_ns;
     runner.total.connections += shared->connections;
+    runner.total.cookies_sent += shared->cookies_sent;
+    runner.total.cookies_accepted += shared->cookies_accepted;
     runner.total.events += shared->events;
     runner.total.answers += shared->answers;
     runner.total.frames += shared->frames;
@@ -213,9 +215,12 @@ static int report(double seconds)
 {
     const struct sim_shared *const total = &runner.total;
     printf("%" PRIu64 " seeds, %" PRIu64 " steps, %.0f simulated seconds in %.1f s: %" PRIu64
-           " connections, %" PRIu64 " answers, %" PRIu64 " events counted, %" PRIu64 " frames\n",
+           " connections, %" PRIu64 " answers, %" PRIu64 " events counted, %" PRIu64
+           " frames; %" PRIu64 " SYNs were answered with a cookie, %" PRIu64
+           " connections made so\n",
            runner.passed + runner.failed, total->steps, (double)total->time_ns / 1e9, seconds,
-           total->connections, total->answers, total->events, total->frames);
+           total->connections, total->answers, total->events, total->frames, total->cookies_sent,
+           total->cookies_accepted);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", runner.passed, runner.failed);
     return runner.failed == 0 ? 0 : 1;
 }

@@ -21,6 +21,7 @@ uint64_t sim_now(void);
 struct sim_shared {
     uint64_t steps, time_ns, hash;
     uint64_t connections, events, answers, frames; /* for the summary */
+    uint64_t cookies_sent, cookies_accepted;
     bool finished;
 };
 

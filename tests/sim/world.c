@@ -288,5 +288,9 @@ void world_run(uint64_t seed, uint64_t chaos_steps)
     be_empty();
     const uint64_t entropy = prng_next();
     sim_mix(&entropy, sizeof entropy);
+    struct server_counters counters;
+    server_get_counters(&counters);
+    sim_shared->cookies_sent = counters.syn_cookies_sent;
+    sim_shared->cookies_accepted = counters.syn_cookies_accepted;
     sim_shared->finished = true;
 }

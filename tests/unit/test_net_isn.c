@@ -18,4 +18,5 @@ TEST(isn_hash_is_siphash_2_4)
         message[i] = (uint8_t)i;
     for (unsigned i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
         CHECK(isn_hash(key, message, vectors[i].len) == vectors[i].hash);
+    CHECK(isn_hash_15(key, 0x0706050403020100, 0x000e0d0c0b0a0908) == 0xa129ca6149be45e5);
 }

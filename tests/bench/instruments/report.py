@@ -22,7 +22,7 @@ def _counts(results):
     """{instrument: {case: total}} of those that count."""
     return {name: {case: round(value["total"], 1) for case, value in results[name].items()
                    if "total" in value}
-            for name in ("guest", "callgrind") if name in results}
+            for name in ("guest", "flood", "callgrind") if name in results}
 
 
 def update_reference(results):
@@ -64,6 +64,17 @@ def _show_guest(guest, reference):
             print(f"  {_case(case)} {value['total']:>9.1f} "
                   f"{_beside(value['total'], reference.get(case))}   "
                   f"({value['batch']:.0f} requests a batch, {value['frames']:.2f} frames each)")
+
+
+def _show_flood(flood, reference):
+    _title("Instructions a frame of a flood, in the guest (-icount); reference beside it")
+    for kind, value in flood.items():
+        if "error" in value:
+            print(f"  {kind:<8} failed (see the notes)")
+            continue
+        print(f"  {kind:<8} {value['total']:>9.1f} "
+              f"{_beside(value['total'], reference.get(kind))}   "
+              f"({value['batch']:.0f} frames a batch)")
 
 
 def _show_callgrind(callgrind, reference):
@@ -143,6 +154,8 @@ def show(results):
           f"{about['emulator']}; load average {about['load']:.1f} at the start")
     if "guest" in results:
         _show_guest(results["guest"], reference.get("guest", {}))
+    if "flood" in results:
+        _show_flood(results["flood"], reference.get("flood", {}))
     if "callgrind" in results:
         _show_callgrind(results["callgrind"], reference.get("callgrind", {}))
     if "native" in results:
