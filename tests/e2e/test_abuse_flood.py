@@ -90,6 +90,9 @@ def check_half_open(suite):
             finally:
                 attack.kill()
                 attack.wait()
+        sent, accepted = (metric(machine, f"tally_syn_cookies_{what}_total")
+                          for what in ("sent", "accepted"))
+        expect(sent > 10000 and accepted >= 5, True, f"{sent} cookies, {accepted} came back")
         suite.expect_stats(machine)
         suite.forget_watcher()
 

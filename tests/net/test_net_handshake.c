@@ -168,6 +168,8 @@ NET_TEST(a_request_may_come_with_the_ack_or_in_its_place)
 NET_TEST(what_was_lost_of_a_cookies_connection_is_sent_again_in_time)
 {
     start_flooded();
+    rig_wait_ms(500); /* lwIP's clock moves */
+    rig_discard();
     begin(&peer, 5000);
     peer_send(&peer, "e\n");
     EXPECT(peer_next(&peer, &segment) && segment.len == 3);
@@ -176,7 +178,7 @@ NET_TEST(what_was_lost_of_a_cookies_connection_is_sent_again_in_time)
     EXPECT(!peer_next(&peer, &segment));
     rig_wait_ms(400);
     EXPECT(peer_next(&peer, &segment) && segment.len == 3);
-    EXPECT_EQ(rig_counters().retransmissions, 1 + HALF_OPEN_MAX);
+    EXPECT_EQ(conn_of(&peer)->pcb->nrtx, 1);
 }
 
 NET_TEST(a_forged_cookie_opens_nothing)

@@ -33,7 +33,8 @@
 /* A seed's process that ends so has said why; sanitizers end it with 1. */
 #define VIOLATION_STATUS 3
 
-#define TWICE            5 /* seeds of a range that are run twice more */
+#define TWICE            5   /* seeds of a range that are run twice more */
+#define COOKIES_IN       100 /* of so many seeds, some see a client come in by a SYN cookie */
 
 struct sim_shared *sim_shared;
 bool sim_tracing;
@@ -277,6 +278,10 @@ static int run_range(uint64_t first, uint64_t count)
         wait_for_one();
     for (uint64_t i = 0; i < TWICE && i < count; i++)
         run_twice(nth_seed(first + i));
+    if (count >= COOKIES_IN && runner.total.cookies_accepted == 0) {
+        printf("FAILED: nobody came in by a SYN cookie\n");
+        runner.failed++;
+    }
     return report(seconds_now() - begin);
 }
 

@@ -71,7 +71,7 @@ static void draw_clients(bool in_peace)
         profile.habit[HABIT_PORT_REUSE] = profile.habit[HABIT_NEVER_READS] = false;
         profile.habit[HABIT_STALLED_READER] = profile.habit[HABIT_OVERRUN] = false;
     } else if (prng_permille(600)) {
-        profile.syns = perhaps(400, 10, 3000);
+        profile.syns = perhaps(700, 10, 3000);
         profile.blind = perhaps(500, 10, 500);
         profile.noise = perhaps(400, 10, 500);
     }
