@@ -1,7 +1,6 @@
 /*
- * The answer is written into one of a few frames of its own, without lwIP and without a pbuf of the
- * pools: they are half of the transmit ring, so that a flood leaves descriptors to those who are
- * connected. It is summed here, whatever the device could do: a few words.
+ * The answer is written into one of a few frames of its own, without lwIP and without a block of
+ * the pools. It is summed here, whatever the device could do: a few words.
  */
 #include "net/handshake.h"
 
@@ -28,7 +27,7 @@
 
 #define MSS_DEFAULT    536 /* RFC 9293 section 3.7.1: of a peer that tells none */
 
-#define ANSWERS        128 /* at once, until the device has sent them */
+#define ANSWERS        160 /* at once: what a ring of 256 has to spare (link.h) */
 
 /* A SYN or a SYN-ACK. */
 struct syn_packet {
@@ -86,12 +85,12 @@ static void fill(struct syn_packet *packet, uint8_t flags, uint16_t mss)
 static inline uint64_t sum_words(const uint8_t *bytes, size_t len)
 {
     uint64_t sum = 0;
-    uint32_t word;
+    uint64_t word;
     for (; len >= sizeof word; len -= sizeof word, bytes += sizeof word) {
         memcpy(&word, bytes, sizeof word);
-        sum += word;
+        sum += (word & 0xffffffff) + (word >> 32);
     }
-    for (unsigned shift = 0; len > 0; len--, shift += 8)
+    for (unsigned shift = 0; len > 0; len--, shift ^= 8)
         sum += (uint64_t)*bytes++ << shift;
     return sum;
 }

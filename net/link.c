@@ -193,9 +193,9 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
 
 bool link_transmit(struct pbuf *token, const void *bytes, size_t len)
 {
-    if (link_space(1) == 0)
-        return false;
     struct netdev_frame frame;
+    if (link_space(link_state.receive_space + 1) <= link_state.receive_space)
+        return false;
     frame.buffers[0] = (struct netdev_buffer){bytes, (uint32_t)len};
     frame.buffer_count = 1;
     frame.checksum_start = 0;

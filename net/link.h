@@ -69,7 +69,8 @@ size_t link_receive(void);
 
 /*
  * Sends a frame that is complete, its checksums too, with NETDEV_HEADROOM_BYTES in front of it.
- * `token` is freed when the device has sent it; false if there is no descriptor.
+ * `token` is freed when the device has sent it. False if that would take one of the descriptors
+ * without which nothing is received: they are for those who are connected.
  */
 bool link_transmit(struct pbuf *token, const void *frame, size_t len);
 

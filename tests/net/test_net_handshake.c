@@ -348,14 +348,16 @@ NET_TEST(after_server_stop_no_cookie_is_given_or_taken)
     EXPECT_EQ(rig_counters().syn_cookies_accepted, 1);
 }
 
-NET_TEST(a_flood_leaves_descriptors_to_those_who_are_connected)
+static void expect_descriptors_left(unsigned ring, unsigned left)
 {
-    rig_start_default(16);
+    const struct server_config config = rig_config(16);
+    struct fake_netdev_config device = fake_netdev_default;
+    device.transmit_ring = ring;
+    rig_start(&config, &device);
     peer_init(&peer, 5000);
     peer_connect(&peer);
     flood(FLOOD);
     fake_netdev_stall(true);
-    const unsigned before = fake_netdev_transmit_held();
     const uint64_t answered = rig_counters().syn_cookies_sent;
     for (unsigned i = 0; i < 1000 && fake_netdev_receive_free() > 0; i++) {
         const struct rig_segment syn = {
@@ -363,8 +365,20 @@ NET_TEST(a_flood_leaves_descriptors_to_those_who_are_connected)
         EXPECT(rig_arrive(&syn));
         rig_poll();
     }
-    EXPECT_EQ(rig_counters().syn_cookies_sent - answered, 128);
-    EXPECT_EQ(fake_netdev_transmit_held() - before, 128);
+    EXPECT_EQ(rig_counters().syn_cookies_sent - answered, ring - left);
+    EXPECT_EQ(fake_netdev_transmit_held(), ring - left);
     expect_served(&peer);
     fake_netdev_stall(false);
+    flood(1);
+    EXPECT_EQ(rig_counters().syn_cookies_sent - answered, ring - left + 1);
+}
+
+NET_TEST(a_flood_leaves_descriptors_to_those_who_are_connected)
+{
+    expect_descriptors_left(256, 96);
+}
+
+NET_TEST(a_flood_leaves_descriptors_of_a_small_ring_too)
+{
+    expect_descriptors_left(64, 32);
 }
