@@ -90,9 +90,8 @@ def check_half_open(suite):
             finally:
                 attack.kill()
                 attack.wait()
-        sent, accepted = (metric(machine, f"tally_syn_cookies_{what}_total")
-                          for what in ("sent", "accepted"))
-        expect(sent > 10000 and accepted >= 5, True, f"{sent} cookies, {accepted} came back")
+        accepted = metric(machine, "tally_syn_cookies_accepted_total")
+        expect(accepted >= 1, True, f"{accepted} connections by a cookie")
         suite.expect_stats(machine)
         suite.forget_watcher()
 

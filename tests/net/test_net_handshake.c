@@ -295,6 +295,29 @@ NET_TEST(nobody_answers_a_syn_from_everybody)
     EXPECT_EQ(rig_counters().syn_cookies_sent, before);
 }
 
+NET_TEST(a_syn_of_a_known_peer_is_lwips_to_answer)
+{
+    rig_start_default(16);
+    begin(&peer, 5000);
+    peer_send_ack(&peer);
+    begin(&other, 5001);
+    flood(FLOOD);
+    const uint64_t before = rig_counters().syn_cookies_sent;
+    /* Connected: a challenge (RFC 5961 section 4.2). */
+    peer_segment(&peer, SYN, peer.next + 1000, 0, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.number, peer.expected);
+    expect_served(&peer);
+    /* Half open: the same number again. */
+    peer_segment(&other, SYN, other.next - 1, 0, NULL, 0);
+    EXPECT(peer_next(&other, &segment));
+    EXPECT_EQ(segment.flags, SYN | ACK);
+    EXPECT_EQ(segment.number + 1, other.expected);
+    expect_served(&other);
+    EXPECT_EQ(rig_counters().syn_cookies_sent, before);
+}
+
 /* The SYN came again when there was a slot; the client had the first answer. */
 NET_TEST(the_first_of_two_answers_is_as_good_as_the_second)
 {
