@@ -181,7 +181,7 @@ TEST(recall_stays_within_the_bytes_that_it_is_offered)
         for (size_t place = 0; place < 2; place++) {
             memcpy(places[place], heads[i], len);
             start();
-            http_recall_learn(&recall, &hint, places[place], len, &request);
+            http_recall_learn(&recall, &hint, places[place], len, &request, true);
             CHECK(!find("GET / HTTP/1.0\r\n\r\n"));
         }
     }
