@@ -259,6 +259,35 @@ NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
     EXPECT_EQ(rig_counters().retransmissions, 0);
 }
 
+NET_TEST(a_retransmission_that_found_no_descriptor_goes_out_when_there_is_one)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(64);
+    static struct peer many[16];
+    device.transmit_ring = 8;
+    rig_start(&config, &device);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (unsigned i = 0; i < 16; i++) {
+        peer_init(&many[i], (uint16_t)(6000 + i));
+        peer_connect(&many[i]);
+    }
+    peer_send(&peer, "e\n");
+    rig_poll();
+    rig_discard(); /* its answer is lost */
+    fake_netdev_stall(true);
+    for (unsigned i = 0; i < 16; i++)
+        peer_send(&many[i], "e\n");
+    rig_poll();
+    EXPECT_EQ(fake_netdev_transmit_held(), 8);
+    rig_wait_ms(1400); /* it is due, and finds the ring full */
+    rig_discard();
+    fake_netdev_stall(false);
+    peer_expect(&peer, "ok\n");
+    for (unsigned i = 0; i < 16; i++)
+        peer_take(&many[i]);
+}
+
 NET_TEST(large_answers_to_many_lose_nothing_in_a_small_ring)
 {
     static struct peer many[32];
