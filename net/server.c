@@ -30,12 +30,6 @@ struct server server;
 
 static uint32_t address_used; /* by the connections there are */
 
-/*
- * No turn takes so long: the host stopped the machine. What its clients sent meanwhile lies in the
- * receive ring and will be read in the next batches, so the time counts against nobody's deadline.
- */
-#define PAUSE_NS (100 * CLOCK_NS_PER_MS)
-
 _Static_assert(SERVER_POOLS == POOL_CLASSES, "server.h names each");
 
 /* Recalled by the cookie in the segment that lwIP is being given. */

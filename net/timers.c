@@ -27,9 +27,6 @@
 
 #define TICKS_PER_MS(ms) ((ms)*CLOCK_NS_PER_MS / TICK_NS)
 
-/* After a pause longer than this (the host stopped the machine) time goes on from now. */
-#define PAUSE_NS CLOCK_NS_PER_S
-
 static struct {
     uint64_t due_ns;
     uint64_t tick;
@@ -153,6 +150,7 @@ void timers_run(void)
     if (server.batch_ns < timers.due_ns)
         return;
     timers.due_ns += TICK_NS;
+    /* After a pause time goes on from now. */
     if (server.batch_ns > timers.due_ns + PAUSE_NS)
         timers.due_ns = server.batch_ns + TICK_NS;
     run_tick(++timers.tick);

@@ -397,7 +397,7 @@ NET_TEST(a_pause_of_the_machine_counts_against_no_request)
     peer_send(&many[0], "b");
     rig_wait_ms(5000);
     fake_clock_advance_ms(11000);
-    rig_wait_ms(4800);
+    rig_wait_ms(3900);
     EXPECT_EQ(rig_app.timed_out, 0);
     rig_wait_ms(200);
     EXPECT_EQ(rig_app.timed_out, 1);

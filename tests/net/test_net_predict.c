@@ -8,6 +8,7 @@
 #include "net/conn_table.h"
 #include "net/reply.h"
 #include "tests/net/rig.h"
+#include "tests/octets.h"
 
 static struct peer predicted, judged, others[8];
 
@@ -188,7 +189,7 @@ static size_t take_frame(struct peer *peer, uint8_t frame[FAKE_FRAME_BYTES_MAX])
     struct tcp_hdr *const tcp = (struct tcp_hdr *)(void *)(ip + 1);
 
     EXPECT(len > 54 && tcp->dest == __builtin_bswap16(peer->port));
-    EXPECT_EQ(rig_sum(frame + 14, 20, 0), 0xffff);
+    EXPECT_EQ(sum16(frame + 14, 20, 0), 0xffff);
     EXPECT_EQ(__builtin_bswap32(tcp->seqno), peer->expected);
     EXPECT_EQ(__builtin_bswap32(tcp->ackno), peer->next);
     ip->_chksum = ip->_id = 0;
