@@ -126,7 +126,7 @@ static struct peer early[2], readers[7];
 
 static void connect_early_and_readers(void)
 {
-    rig_start_default(16);
+    rig_start_default(14);
     for (unsigned i = 0; i < 2; i++) {
         peer_init(&early[i], (uint16_t)(5000 + i));
         peer_connect(&early[i]);
