@@ -18,6 +18,7 @@
 #define log_line                 vclock_log_line
 #define panic                    vclock_panic
 #define clock_init               vclock_init
+#define clock_prepare            vclock_prepare
 #define clock_ns                 vclock_ns
 #define clock_wall               vclock_wall
 
@@ -168,6 +169,7 @@ static void set_up(void)
     fake.rtc_s = -1;
     fake.acpi.century_register = 0x32;
     clock_entry_tsc = clock_scale = wall_read_ns = wall_at_ns = 0;
+    pm_timer_first = (struct reading){0, 0, 0};
     wall_known = false;
 }
 
@@ -176,6 +178,7 @@ static bool calibrates(void)
 {
     if (setjmp(fake.panicked) != 0)
         return false;
+    clock_prepare();
     clock_init(fake.tsc);
     return true;
 }
