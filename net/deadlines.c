@@ -81,7 +81,8 @@ struct server_conn *deadlines_give_way(void)
 void deadlines_sending(struct server_conn *conn)
 {
     const struct tcp_pcb *const pcb = conn->pcb;
-    if (pcb->unacked == NULL && pcb->unsent == NULL)
+    /* A handshake has a deadline of its own; a flood of them would hide those that hold much. */
+    if (conn->phase == CONN_HALF_OPEN || (pcb->unacked == NULL && pcb->unsent == NULL))
         return;
     if (!list_is_alone(&conn->sending_node)) {
         if (conn->acked == pcb->lastack)
@@ -115,9 +116,7 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
          node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);
-        /* A handshake holds little, and its client has done nothing wrong. */
-        const bool waits = conn->phase != CONN_HALF_OPEN &&
-                           (conn->pcb->unacked != NULL || conn->pcb->unsent != NULL);
+        const bool waits = conn->pcb->unacked != NULL || conn->pcb->unsent != NULL;
         if (!waits || (much && !holds_much(conn)))
             continue;
         if (!much && holds_much(conn)) {

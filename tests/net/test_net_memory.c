@@ -74,6 +74,36 @@ NET_TEST(readers_that_never_read_do_not_keep_others_from_their_answers)
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
+NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
+{
+    rig_start_default(500);
+    for (unsigned i = 0; i < 450; i++) { /* more than are looked at in search of a slow reader */
+        struct peer syn;
+        peer_init(&syn, (uint16_t)(10000 + i));
+        peer_send_syn(&syn);
+        rig_poll();
+    }
+    rig_discard();
+    static struct peer greedy[300];
+    for (unsigned i = 0; i < 300; i++) {
+        peer_init(&greedy[i], (uint16_t)(6000 + i));
+        peer_connect(&greedy[i]);
+        for (int n = 0; n < 4; n++)
+            peer_send(&greedy[i], "b24576\n");
+        rig_poll();
+    }
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (int n = 0; n < 1000 && peer.received < 24576; n++) {
+        if (n == 0)
+            peer_send(&peer, "b24576\n");
+        rig_wait_ms(5);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(peer.received, 24576);
+    EXPECT(rig_counters().connections_gave_way > 0);
+}
+
 NET_TEST(data_out_of_order_does_not_empty_the_ring)
 {
     rig_start_default(1000);
