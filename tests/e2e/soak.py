@@ -196,13 +196,30 @@ class Soak:
             client.close()
         return counted
 
-    def ask_batch(self, ask, watcher):
-        """ask(i) for each of CUT_USERS, and which of them were counted; returns how many were.
-        What was sent has arrived before the question: no frame is lost in these phases."""
-        must = [ask(i) for i in range(CUT_USERS)]
+    def bits_counted(self, watcher):
+        """The fraction of the sum beyond the model's: a bit for each of CUT_USERS."""
         answer = watcher.ask(get("/stats")).body.decode()
         total = Fraction(float(re.search(r'"sum":([^,]+),', answer)[1]))
-        bits = int((total - self.model.sum) % 1 * 2 ** CUT_USERS)
+        return int((total - self.model.sum) % 1 * 2 ** CUT_USERS)
+
+    def wait_until_arrived(self):
+        """What was sent before a close() is acknowledged: the kernel sends no more of it."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with open("/proc/net/tcp", encoding="ascii") as table:
+                states = {line.split()[3] for line in table.readlines()[1:]}
+            if not states & {"04", "09", "0B"}:  # FIN-WAIT-1, LAST-ACK, CLOSING
+                return
+            time.sleep(0.02)
+        raise AssertionError("what was sent is not acknowledged")
+
+    def ask_batch(self, ask, watcher):
+        """ask(i) for each of CUT_USERS, and which of them were counted; returns how many were."""
+        must = [ask(i) for i in range(CUT_USERS)]
+        self.wait_until_arrived()
+        bits = None
+        while bits != (bits := self.bits_counted(watcher)):  # twice the same
+            time.sleep(0.1)
         for i, counted in enumerate(must):
             is_counted = bits >> (CUT_USERS - 1 - i) & 1 == 1
             if counted not in (None, is_counted):
