@@ -445,23 +445,39 @@ static bool next_second(uint64_t *at_ns)
     return true;
 }
 
-TEST(clock_agrees_with_the_rtc)
+/* One of several: a change may be seen late, when the host has other things to do. */
+static bool a_second_is_a_second(void)
 {
     const uint64_t tolerance_ns = 50 * CLOCK_NS_PER_MS;
+    uint64_t last_ns, now_ns;
+
+    if (!next_second(&last_ns))
+        return false;
+    for (unsigned i = 0; i < 20; i++, last_ns = now_ns) {
+        if (!next_second(&now_ns))
+            return false;
+        if (now_ns - last_ns > CLOCK_NS_PER_S - tolerance_ns &&
+            now_ns - last_ns < CLOCK_NS_PER_S + tolerance_ns)
+            return true;
+    }
+    return false;
+}
+
+TEST(clock_agrees_with_the_rtc)
+{
     int64_t before_s, after_s;
-    uint64_t first_ns, second_ns;
+    uint64_t before_ns, passed_s;
 
     if (!clock_wall(&before_s)) {
         test_print("clock_agrees_with_the_rtc: this machine has no RTC, nothing was compared");
         return;
     }
     CHECK(before_s > 1700000000);
-    CHECK(next_second(&first_ns));
-    CHECK(next_second(&second_ns));
-    CHECK(second_ns - first_ns > CLOCK_NS_PER_S - tolerance_ns);
-    CHECK(second_ns - first_ns < CLOCK_NS_PER_S + tolerance_ns);
+    before_ns = clock_ns();
+    CHECK(a_second_is_a_second());
     CHECK(clock_wall(&after_s));
-    CHECK(after_s >= before_s + 1 && after_s <= before_s + 3);
+    passed_s = (clock_ns() - before_ns) / CLOCK_NS_PER_S;
+    CHECK(after_s >= before_s + 1 && after_s <= before_s + (int64_t)passed_s + 2);
 }
 
 /* ---- entropy ---- */
