@@ -40,14 +40,18 @@ static struct {
     unsigned receive_free;
 } appliance;
 
+static _Noreturn void violation(const char *format, va_list args)
+{
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    abort();
+}
+
 _Noreturn void appliance_violation(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    abort();
+    violation(format, args);
 }
 
 /* Of tests/sim/sim.h, for what is taken from there. */
@@ -55,10 +59,7 @@ _Noreturn void sim_violation(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    abort();
+    violation(format, args);
 }
 
 /* Goes over the red zones between variables too, of which an instrumented copy would warn. */

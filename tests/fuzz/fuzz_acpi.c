@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "kernel/acpi.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/input.h"
 
 #define BASE       0xe0000ull
 #define BYTES_MAX  4096

@@ -18,16 +18,7 @@
 
 #include "boot/pvh.h"
 #include "kernel/ram.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/input.h"
 
 #define ENTRIES_MAX 70
 #define MIB         (1ull << 20)

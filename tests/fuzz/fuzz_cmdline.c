@@ -14,8 +14,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/virtio_mmio.c" /* what it has been told of devices is forgotten between inputs */
 #include "net/address.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/input.h"
 
 /* What virtio_mmio.c would find devices by. */
 void log_line(enum log_level level, const char *subsystem, const char *format, ...)
@@ -38,14 +37,6 @@ bool pci_is_present(void)
 
 #define TEXT_BYTES_MAX 2048
 #define UNTOUCHED      0x5a5a5a5a5a5a5a5aull
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 enum { PORT, USERS, MEMORY, SMALL, TIME, LEVEL, NUMBERS };
 

@@ -13,11 +13,10 @@
 #include <string.h>
 
 #include "tests/fuzz/appliance.h"
+#include "tests/fuzz/input.h"
 #include "tests/sim/frame.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* An operation's byte: which in the low four bits, the peer in the next three; NO_POLL. */
 enum operation {
     OP_CONNECT, /* a handshake as it should be */
@@ -80,43 +79,28 @@ static unsigned damage_count;
 
 /* ---- the input ---- */
 
-static const uint8_t *input;
-static size_t input_left;
-
-static uint8_t take8(void)
-{
-    if (input_left == 0)
-        return 0;
-    input_left--;
-    return *input++;
-}
-
-static uint16_t take16(void)
-{
-    const unsigned high = take8();
-    return (uint16_t)(high << 8 | take8());
-}
+static struct input input;
 
 /* Small in either direction, or anywhere: what is around a number matters most. */
 static uint32_t take_offset(void)
 {
-    const uint8_t shape = take8();
+    const uint8_t shape = take8(&input);
     if (shape < 0x40)
         return 0;
     if (shape < 0x80)
         return (uint32_t)shape - 0x60u;
     if (shape < 0xc0)
-        return (uint32_t)take16() - 0x8000u;
-    const uint32_t high = take16();
-    return high << 16 | take16();
+        return (uint32_t)take16(&input) - 0x8000u;
+    const uint32_t high = take16(&input);
+    return high << 16 | take16(&input);
 }
 
 static size_t take_bytes(const uint8_t **bytes, size_t wanted)
 {
-    const size_t len = wanted < input_left ? wanted : input_left;
-    *bytes = input;
-    input += len;
-    input_left -= len;
+    const size_t len = wanted < input.left ? wanted : input.left;
+    *bytes = input.bytes;
+    input.bytes += len;
+    input.left -= len;
     return len;
 }
 
@@ -222,7 +206,7 @@ static void send_data(unsigned index, const uint8_t *bytes, size_t len)
 static void connect_peer(unsigned index)
 {
     struct segment syn = segment_of(index, FLAG_SYN);
-    const uint8_t mss = take8();
+    const uint8_t mss = take8(&input);
     syn.mss = (uint16_t)(mss < 0x80 ? 1460 : mss < 0xc0 ? mss - 0x80 : mss * 256);
     (void)send_segment(&syn);
     appliance_poll(see);
@@ -232,14 +216,14 @@ static void connect_peer(unsigned index)
 
 static void send_any_segment(unsigned index)
 {
-    struct segment segment = segment_of(index, take8());
+    struct segment segment = segment_of(index, take8(&input));
     segment.number += take_offset();
     segment.ack += take_offset();
-    const uint8_t more = take8();
+    const uint8_t more = take8(&input);
     if ((more & 1) != 0)
-        segment.window = take16();
+        segment.window = take16(&input);
     if ((more & 2) != 0)
-        segment.mss = take16();
+        segment.mss = take16(&input);
     if ((more & 4) != 0) {
         const uint8_t *options;
         segment.options_len = (uint8_t)(take_bytes(&options, (more >> 5) * 4u) & ~3u);
@@ -247,24 +231,24 @@ static void send_any_segment(unsigned index)
             memcpy(segment.options, options, segment.options_len);
     }
     if ((more & 8) != 0)
-        segment.len = take_bytes(&segment.data, take8());
+        segment.len = take_bytes(&segment.data, take8(&input));
     if ((more & 16) != 0)
-        segment.server_port = take16();
+        segment.server_port = take16(&input);
     (void)send_segment(&segment);
 }
 
 static void send_input(unsigned index)
 {
     const uint8_t *bytes;
-    const size_t len = take_bytes(&bytes, take8());
+    const size_t len = take_bytes(&bytes, take8(&input));
     send_data(index, bytes, len);
 }
 
 static void send_requests(unsigned index)
 {
     static uint8_t train[TIMES_MAX * 100];
-    const char *const request = requests[take8() % REQUESTS];
-    const unsigned times = 1 + take8() % TIMES_MAX;
+    const char *const request = requests[take8(&input) % REQUESTS];
+    const unsigned times = 1 + take8(&input) % TIMES_MAX;
     const size_t request_len = strlen(request);
     size_t len = 0;
     for (unsigned i = 0; i < times && len + request_len <= sizeof train; i++) {
@@ -278,13 +262,13 @@ static void send_ack(unsigned index)
 {
     struct segment ack = segment_of(index, FLAG_ACK);
     ack.ack += take_offset();
-    peers[index].window = ack.window = (uint16_t)(take8() * 257u);
+    peers[index].window = ack.window = (uint16_t)(take8(&input) * 257u);
     (void)send_segment(&ack);
 }
 
 static void finish(unsigned index)
 {
-    const uint8_t flags = (take8() & 1) != 0 ? FLAG_RST : FLAG_FIN | FLAG_ACK;
+    const uint8_t flags = (take8(&input) & 1) != 0 ? FLAG_RST : FLAG_FIN | FLAG_ACK;
     const struct segment segment = segment_of(index, flags);
     (void)send_segment(&segment);
     peers[index].next++;
@@ -293,8 +277,8 @@ static void finish(unsigned index)
 static void send_frame(void)
 {
     const uint8_t *bytes;
-    const uint8_t how = take8();
-    const size_t len = take_bytes(&bytes, 1 + take8());
+    const uint8_t how = take8(&input);
+    const size_t len = take_bytes(&bytes, 1 + take8(&input));
     if (len == 0)
         return;
     memcpy(frame_bytes, bytes, len);
@@ -306,8 +290,8 @@ static void send_frame(void)
 static void send_packet(unsigned index)
 {
     const uint8_t *bytes;
-    const uint8_t protocol = take8();
-    const size_t len = take_bytes(&bytes, take8());
+    const uint8_t protocol = take8(&input);
+    const size_t len = take_bytes(&bytes, take8(&input));
     if (len > 0)
         memcpy(frame_bytes + ETHERNET_BYTES + IP_BYTES, bytes, len);
     const size_t frame_len = frame_of_ip(protocol, address_of(index), len, frame_bytes);
@@ -318,7 +302,7 @@ static void send_packet(unsigned index)
 
 static void wait(void)
 {
-    const uint8_t shape = take8();
+    const uint8_t shape = take8(&input);
     const unsigned step_ms = shape < 0x80 ? WAIT_STEP_MS : TICK_MS;
     unsigned ms = shape < 0x80 ? shape : (shape - 0x7fu) * 64u;
     for (; ms > 0; ms -= ms < step_ms ? ms : step_ms) {
@@ -329,16 +313,16 @@ static void wait(void)
 
 static void note_damage(void)
 {
-    damage_count = 1 + take8() % DAMAGES_MAX;
+    damage_count = 1 + take8(&input) % DAMAGES_MAX;
     for (unsigned i = 0; i < damage_count; i++) {
-        damages[i].at = take8();
-        damages[i].bits = take8();
+        damages[i].at = take8(&input);
+        damages[i].bits = take8(&input);
     }
 }
 
 static void send_syns(unsigned index)
 {
-    for (unsigned i = 1 + take8() % TIMES_MAX; i > 0; i--) {
+    for (unsigned i = 1 + take8(&input) % TIMES_MAX; i > 0; i--) {
         struct segment syn = segment_of(index, FLAG_SYN);
         syn.port = next_port++;
         syn.mss = 1460;
@@ -349,12 +333,12 @@ static void send_syns(unsigned index)
 static void send_holes(unsigned index)
 {
     static const uint8_t data[1460];
-    const size_t len = 1 + take8() * 5u;
-    const uint32_t step = (uint32_t)len + take8() % 4u;
+    const size_t len = 1 + take8(&input) * 5u;
+    const uint32_t step = (uint32_t)len + take8(&input) % 4u;
     struct segment segment = segment_of(index, FLAG_ACK);
     segment.data = data;
     segment.len = len;
-    for (unsigned i = take8(); i > 0; i--) {
+    for (unsigned i = take8(&input); i > 0; i--) {
         segment.number += step;
         if (!send_segment(&segment))
             break;
@@ -367,8 +351,8 @@ static void answer_dhcp(void)
     uint8_t *const udp = frame_bytes + ETHERNET_BYTES + IP_BYTES;
     uint8_t *const reply = udp + 8;
     const uint8_t *options;
-    const uint8_t type = take8();
-    const size_t options_len = take_bytes(&options, take8());
+    const uint8_t type = take8(&input);
+    const size_t options_len = take_bytes(&options, take8(&input));
     const size_t len = 240 + 3 + 6 + options_len;
     static const uint8_t server_id[6] = {54, 4, 10, 0, 0, 0xfe};
 
@@ -413,7 +397,7 @@ static void operate(uint8_t byte)
         send_packet(index);
         break;
     case OP_ARP:
-        (void)arrive(frame_of_arp(1 + (take8() & 1), address_of(index), frame_bytes), true);
+        (void)arrive(frame_of_arp(1 + (take8(&input) & 1), address_of(index), frame_bytes), true);
         break;
     case OP_WAIT:
         wait();
@@ -442,8 +426,8 @@ static void operate(uint8_t byte)
 static void start(void)
 {
     struct appliance_config config = {.device = fake_netdev_default};
-    const uint8_t machine = take8();
-    const uint8_t limits = take8();
+    const uint8_t machine = take8(&input);
+    const uint8_t limits = take8(&input);
 
     config.dhcp = (machine & 1) != 0;
     config.device.transmit_checksum = (machine & 2) == 0;
@@ -474,11 +458,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    input = data;
-    input_left = size;
+    input = (struct input){data, size};
     start();
-    for (unsigned i = 0; i < OPERATIONS_MAX && input_left > 0; i++) {
-        const uint8_t byte = take8();
+    for (unsigned i = 0; i < OPERATIONS_MAX && input.left > 0; i++) {
+        const uint8_t byte = take8(&input);
         operate(byte);
         if ((byte & NO_POLL) != 0)
             continue;

@@ -12,9 +12,8 @@
  */
 #define VNET(name) vnet_fuzz_##name
 
+#include "tests/fuzz/input.h"
 #include "tests/unit/fake_virtio_net.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum operation {
     OP_DELIVER,      /* a frame, as it should be */
@@ -40,42 +39,13 @@ enum operation {
 #define TOKENS         300
 #define OPERATIONS_MAX 500
 
-static const uint8_t *input;
-static size_t input_left;
+static struct input input;
 static struct netdev_piece held[HELD_MAX];
 static size_t held_count;
 static bool is_out[TOKENS];                       /* tokens */
 static bool is_handed_out[RECEIVE_RING_SIZE_MAX]; /* slots */
 static uint64_t offered_first;
 static uint16_t sizes_first[2];
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static uint8_t take8(void)
-{
-    if (input_left == 0)
-        return 0;
-    input_left--;
-    return *input++;
-}
-
-static uint16_t take16(void)
-{
-    const unsigned high = take8();
-    return (uint16_t)(high << 8 | take8());
-}
-
-static uint32_t take32(void)
-{
-    const uint32_t high = take16();
-    return high << 16 | take16();
-}
 
 /* ---- the device ---- */
 
@@ -104,8 +74,8 @@ static bool can_take(unsigned index, unsigned buffers)
 
 static void deliver(void)
 {
-    const uint32_t bytes = 14 + take16() % (receive.merges ? 65522u : SLOT - HEADER - 14u);
-    const uint8_t flags = take8();
+    const uint32_t bytes = 14 + take16(&input) % (receive.merges ? 65522u : SLOT - HEADER - 14u);
+    const uint8_t flags = take8(&input);
     if (can_take(0, (bytes + HEADER + SLOT - 1) / SLOT))
         (void)device_deliver(bytes, bytes, flags);
 }
@@ -113,20 +83,20 @@ static void deliver(void)
 /* The queue's next buffer, or any; its length, or any. */
 static void use(void)
 {
-    const uint8_t how = take8();
+    const uint8_t how = take8(&input);
     const unsigned index = how & 1;
     if (!has_queue(index))
         return;
-    uint32_t id = (how & 2) != 0 ? take16() : (how & 4) != 0 ? take32() : 0;
+    uint32_t id = (how & 2) != 0 ? take16(&input) : (how & 4) != 0 ? take32(&input) : 0;
     if ((how & 6) == 0 && can_take(index, 1))
         id = device_take(index);
-    device_use(index, id, (how & 8) != 0 ? take32() : take16() % (SLOT + 2));
+    device_use(index, id, (how & 8) != 0 ? take32(&input) : take16(&input) % (SLOT + 2));
 }
 
 static void set_used_index(void)
 {
-    const uint8_t how = take8();
-    const uint16_t value = take16();
+    const uint8_t how = take8(&input);
+    const uint16_t value = take16(&input);
     struct virtq_used *const used = fake.queues[how & 1].used;
     if (used != NULL)
         used->idx = (uint16_t)((how & 2) != 0 ? value : used->idx + (int8_t)value);
@@ -134,17 +104,17 @@ static void set_used_index(void)
 
 static void write_header(void)
 {
-    const uint16_t slot = (uint16_t)(take16() % receive.size);
-    const uint8_t flags = take8();
+    const uint16_t slot = (uint16_t)(take16(&input) % receive.size);
+    const uint8_t flags = take8(&input);
     *(struct virtio_net_header *)(void *)(receive.arena + slot * SLOT) =
-        (struct virtio_net_header){.flags = flags, .num_buffers = take16()};
+        (struct virtio_net_header){.flags = flags, .num_buffers = take16(&input)};
 }
 
 static void scribble(void)
 {
-    const uint8_t where = take8();
-    const uint32_t at = take32();
-    const uint8_t value = take8();
+    const uint8_t where = take8(&input);
+    const uint32_t at = take32(&input);
+    const uint8_t value = take8(&input);
     if (where < 0x40)
         receive.arena[at % (receive.size * SLOT)] = value;
     else if ((where & 1) != 0)
@@ -155,16 +125,16 @@ static void scribble(void)
 
 static void offer(void)
 {
-    const uint8_t how = take8();
+    const uint8_t how = take8(&input);
     if ((how & 1) != 0)
-        fake.offered ^= 1ull << (take8() % 64);
+        fake.offered ^= 1ull << (take8(&input) % 64);
     if ((how & 2) != 0)
-        fake.queues[how >> 7].size_max = take16();
+        fake.queues[how >> 7].size_max = take16(&input);
 }
 
 static void obey(void)
 {
-    const uint8_t what = take8();
+    const uint8_t what = take8(&input);
     fake.resets = (what & 1) == 0;
     fake.accepts = (what & 2) == 0;
     fake.enables = (what & 4) == 0;
@@ -173,7 +143,7 @@ static void obey(void)
 static void send_honestly(void)
 {
     if (can_take(1, 1))
-        device_use(1, device_take(1), take8());
+        device_use(1, device_take(1), take8(&input));
 }
 
 /* ---- the driver's user ---- */
@@ -218,7 +188,7 @@ static void recycle_one(void)
 {
     if (held_count == 0)
         return;
-    const size_t which = take8() % held_count;
+    const size_t which = take8(&input) % held_count;
     give_back(&held[which]);
     held[which] = held[--held_count];
 }
@@ -226,8 +196,8 @@ static void recycle_one(void)
 static void transmit_some(void)
 {
     static uint8_t bytes[NETDEV_HEADROOM_BYTES + 100];
-    struct netdev_frame frame = {.buffer_count = (uint16_t)(1 + take8() % 8)};
-    const uint8_t frames = take8();
+    struct netdev_frame frame = {.buffer_count = (uint16_t)(1 + take8(&input) % 8)};
+    const uint8_t frames = take8(&input);
     for (unsigned i = 0; i < frame.buffer_count; i++)
         frame.buffers[i] = (struct netdev_buffer){bytes + NETDEV_HEADROOM_BYTES, 60};
     for (uintptr_t token = 1; token < TOKENS && token <= frames; token++) {
@@ -267,16 +237,16 @@ static void operate(enum operation operation)
     };
     switch (operation) {
     case OP_STATUS:
-        fake.status = take8();
+        fake.status = take8(&input);
         return;
     case OP_CONFIG:
-        ((uint8_t *)&fake.config)[take8() % sizeof fake.config] = take8();
+        ((uint8_t *)&fake.config)[take8(&input) % sizeof fake.config] = take8(&input);
         return;
     case OP_TIME:
-        fake.now_ns += take8() * (CLOCK_NS_PER_S / 100);
+        fake.now_ns += take8(&input) * (CLOCK_NS_PER_S / 100);
         return;
     case OP_RECEIVE:
-        receive_some(take8());
+        receive_some(take8(&input));
         return;
     case OP_FLUSH:
         netdev_flush();
@@ -321,14 +291,14 @@ static bool begin(void)
     memset(is_out, 0, sizeof is_out);
     memset(is_handed_out, 0, sizeof is_handed_out);
     held_count = 0;
-    const uint8_t how = take8();
+    const uint8_t how = take8(&input);
     if ((how & 1) != 0)
-        fake.offered = take32() | VIRTIO_F_VERSION_1;
+        fake.offered = take32(&input) | VIRTIO_F_VERSION_1;
     if ((how & 2) != 0)
         for (unsigned i = 0; i < sizeof fake.config; i++)
-            ((uint8_t *)&fake.config)[i] = take8();
+            ((uint8_t *)&fake.config)[i] = take8(&input);
     for (unsigned i = 0; i < 2; i++) /* small as a rule: faster */
-        fake.queues[i].size_max = (how & 4) != 0 ? take16() : 64;
+        fake.queues[i].size_max = (how & 4) != 0 ? take16(&input) : 64;
     offered_first = fake.offered;
     for (unsigned i = 0; i < 2; i++)
         sizes_first[i] = fake.queues[i].size_max;
@@ -337,11 +307,10 @@ static bool begin(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    input = data;
-    input_left = size;
+    input = (struct input){data, size};
     if (begin()) {
-        for (unsigned i = 0; i < OPERATIONS_MAX && input_left > 0; i++)
-            operate((enum operation)(take8() % OPERATIONS));
+        for (unsigned i = 0; i < OPERATIONS_MAX && input.left > 0; i++)
+            operate((enum operation)(take8(&input) % OPERATIONS));
         be_honest();
     }
     tear_down();

@@ -299,6 +299,19 @@ bool rig_arrive(const struct rig_segment *segment)
     return fake_netdev_arrive(frame, rig_frame(segment, frame), rig_vouches);
 }
 
+void rig_arrive_forged_syn(uint32_t number)
+{
+    const struct rig_segment syn = {
+        .address = 0x0a010000u + number,
+        .port = 4000,
+        .server_port = RIG_PORT,
+        .number = number,
+        .window = 1000,
+        .flags = SYN,
+    };
+    EXPECT(rig_arrive(&syn));
+}
+
 /* What the server sends is kept until somebody asks for it. */
 #define INBOX_MAX 32768
 

@@ -123,6 +123,9 @@ size_t rig_ping(uint32_t address, size_t data_len, uint8_t frame[FAKE_FRAME_BYTE
 /* Puts it on the wire; true if the ring took it. */
 bool rig_arrive(const struct rig_segment *segment);
 
+/* A SYN from an address that is nobody's, another for each number; the ring must take it. */
+void rig_arrive_forged_syn(uint32_t number);
+
 /* The next segment that the server sent there; false if there is none. Polls first. */
 bool rig_next(uint32_t address, uint16_t port, struct rig_segment *segment);
 

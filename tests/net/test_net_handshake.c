@@ -13,15 +13,7 @@ static uint32_t forged;
 static void flood(unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        const struct rig_segment syn = {
-            .address = 0x0a010000u + forged++,
-            .port = 4000,
-            .server_port = RIG_PORT,
-            .number = forged,
-            .window = 1000,
-            .flags = SYN,
-        };
-        EXPECT(rig_arrive(&syn));
+        rig_arrive_forged_syn(forged++);
         rig_poll();
     }
     rig_discard();

@@ -204,15 +204,7 @@ NET_TEST(a_flood_of_syns_does_not_keep_an_honest_client_out)
     uint32_t forged = 1;
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned i = 0; i < 100; i++) {
-            struct rig_segment syn = {
-                .address = 0x0a010000u + forged++,
-                .port = 4000,
-                .server_port = RIG_PORT,
-                .number = forged,
-                .window = 1000,
-                .flags = SYN,
-            };
-            EXPECT(rig_arrive(&syn));
+            rig_arrive_forged_syn(forged++);
         }
         peer_init(&peer, (uint16_t)(5000 + round));
         peer_connect(&peer);
