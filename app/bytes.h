@@ -48,10 +48,16 @@ static inline bool bytes_all(__m128i equal)
     return _mm_movemask_epi8(equal) == 0xffff;
 }
 
-/* More than 16 bytes. */
-static __attribute__((noinline, unused)) bool bytes_equal_long(const uint8_t *a, const uint8_t *b,
-                                                               size_t len)
+/* bytes_equal() of lengths that few have: under 4, or over 16. */
+static __attribute__((noinline, unused)) bool bytes_equal_odd(const uint8_t *a, const uint8_t *b,
+                                                              size_t len)
 {
+    if (len < 4) {
+        for (size_t i = 0; i < len; i++)
+            if (a[i] != b[i])
+                return false;
+        return true;
+    }
     __m128i equal = bytes_equal_16(a + len - 16, b + len - 16);
     for (size_t at = 0; at + 16 < len; at += 16)
         equal = _mm_and_si128(equal, bytes_equal_16(a + at, b + at));
@@ -59,19 +65,13 @@ static __attribute__((noinline, unused)) bool bytes_equal_long(const uint8_t *a,
 }
 
 /* memcmp() == 0; the last word overlaps those before it. */
-static inline __attribute__((always_inline)) bool bytes_equal(const uint8_t *a, const uint8_t *b,
-                                                              size_t len)
+static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
 {
-    if (len > 16)
-        return bytes_equal_long(a, b, len);
-    if (len >= 8)
+    if (len - 8 <= 8)
         return ((bytes_load64(a) ^ bytes_load64(b)) |
                 (bytes_load64(a + len - 8) ^ bytes_load64(b + len - 8))) == 0;
-    if (len >= 4)
+    if (len - 4 < 4)
         return ((bytes_load32(a) ^ bytes_load32(b)) |
                 (bytes_load32(a + len - 4) ^ bytes_load32(b + len - 4))) == 0;
-    for (size_t i = 0; i < len; i++)
-        if (a[i] != b[i])
-            return false;
-    return true;
+    return bytes_equal_odd(a, b, len);
 }

@@ -179,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     start.cmdline_paddr = (how & 8) != 0 ? 0 : (uintptr_t)text;
 
     memset(&info, 0xa5, sizeof info);
-    pvh_translate(&start, &info);
+    pvh_translate(&start, UINT64_MAX, &info);
     check_copy(&start, &info, map, text);
     check_ranges(&info, ranges, ram_find(&info, image, ranges));
     free(text);

@@ -242,6 +242,7 @@ TEST(http_expect)
         ROW(FIELDS("Expect: 100-continue\r\n"), "POST /event 1k."),
         ROW(FIELDS("Expect: 100-continued\r\nContent-Length: 1\r\n") "x", "POST /event 1kl{x}."),
         ROW(FIELDS("Expect: 200-ok\r\nContent-Length: 1\r\n") "x", "POST /event 1kl{x}."),
+        ROW(FIELDS("Expt: 100-continue\r\nContent-Length: 1\r\n") "x", "POST /event 1kl{x}."),
         ROW("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
             "POST / 0l{x}."),
     };
