@@ -70,7 +70,8 @@ void console_write(const char *bytes, size_t len)
         console_stalled = !wait_for(LINE_STATUS_FIFO_EMPTY, console_stalled ? 1 : POLLS_MAX);
         if (console_stalled)
             return;
-        cpu_out8_string(DATA, bytes, part);
+        for (size_t i = 0; i < part; i++)
+            cpu_out8(DATA, (uint8_t)bytes[i]);
         bytes += part;
         len -= part;
     }

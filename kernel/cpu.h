@@ -43,12 +43,6 @@ static inline void cpu_out32(uint16_t port, uint32_t value)
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-/* One exit to the hypervisor for all of them, where it knows how (KVM does). */
-static inline void cpu_out8_string(uint16_t port, const void *bytes, size_t len)
-{
-    __asm__ volatile("rep outsb" : "+S"(bytes), "+c"(len) : "d"(port) : "memory");
-}
-
 static inline uint64_t cpu_tsc(void)
 {
     uint32_t low, high;

@@ -34,7 +34,7 @@
  * chooses its port but never sees the factor. Two buckets a record: one probe, nearly always.
  *
  * Cost: the record (the first 64 bytes of it), its bucket and the PCB are touched, for any number
- * of connections. Memory: 176 bytes a record and 16 to 32 of buckets, for slots of all kinds.
+ * of connections. Memory: 184 bytes a record and 16 to 32 of buckets, for slots of all kinds.
  */
 #include "net/conn_table.h"
 

@@ -174,6 +174,12 @@ static err_t check_out_of_order(struct tcp_pcb *pcb, struct tcp_hdr *header, u32
     return ERR_OK;
 }
 
+/* The peer's segments may come another way from now on; ours go back that way (link.c). */
+static void follow(struct server_conn *conn)
+{
+    memcpy(conn->mac, link_source(), sizeof conn->mac);
+}
+
 err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len,
                              struct pbuf *p)
 {
@@ -195,6 +201,10 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
     if (is_after(header->ackno, pcb->snd_nxt) ||
         is_after(pcb->lastack - pcb->snd_wnd_max, header->ackno))
         return refuse(pcb);
+
+    /* Just what was expected next: who can tell the numbers is the peer, wherever it is now. */
+    if (header->seqno == pcb->rcv_nxt && !is_after(pcb->lastack, header->ackno))
+        follow(pcb->callback_arg);
 
     const u32_t end = header->seqno + p->tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
     /*

@@ -13,6 +13,7 @@
 #include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
+#include "net/checksum.h"
 #include "net/conn_table.h"
 #include "net/cookie.h"
 #include "net/isn.h"
@@ -27,7 +28,7 @@
 
 #define MSS_DEFAULT    536 /* RFC 9293 section 3.7.1: of a peer that tells none */
 
-#define ANSWERS        160 /* at once: what a ring of 256 has to spare (link.h) */
+#define ANSWERS        160 /* at once: what a ring of 256 has to spare (link.c: RECEIVE_SPACE) */
 
 /* A SYN or a SYN-ACK. */
 struct syn_packet {
@@ -95,14 +96,6 @@ static inline uint64_t sum_words(const uint8_t *bytes, size_t len)
     return sum;
 }
 
-static inline uint16_t fold(uint64_t sum)
-{
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)((sum & 0xffff) + (sum >> 16));
-}
-
 /* Of the pseudo-header, what is not the addresses (RFC 9293 section 3.1). */
 static inline uint64_t pseudo_sum(size_t segment_len)
 {
@@ -168,7 +161,7 @@ static bool sum_is_right(const uint8_t *packet, size_t len)
     const struct ip_hdr *const ip = (const struct ip_hdr *)packet;
     const uint64_t sum = pseudo_sum(len - IP_HLEN) + ip->src.addr + ip->dest.addr;
     return len == lwip_ntohs(ip->_len) &&
-           fold(sum + sum_words(packet + IP_HLEN, len - IP_HLEN)) == 0xffff;
+           checksum_fold(sum + sum_words(packet + IP_HLEN, len - IP_HLEN)) == 0xffff;
 }
 
 static void write_answer(struct answer *answer, const struct guard_segment *syn, uint32_t cookie)
@@ -180,13 +173,13 @@ static void write_answer(struct answer *answer, const struct guard_segment *syn,
     ip->src.addr = link_address();
     ip->dest.addr = syn->source;
     const uint64_t addresses = (uint64_t)ip->src.addr + ip->dest.addr;
-    ip->_chksum = (uint16_t)~fold(handshake.ip_sum + addresses);
+    ip->_chksum = (uint16_t)~checksum_fold(handshake.ip_sum + addresses);
     tcp->dest = lwip_htons(syn->source_port);
     tcp->seqno = lwip_htonl(cookie);
     tcp->ackno = lwip_htonl(syn->number + 1);
     /* The port is the upper half of its word. */
-    tcp->chksum = (uint16_t)~fold(handshake.tcp_sum + addresses + ((uint64_t)tcp->dest << 16) +
-                                  tcp->seqno + tcp->ackno);
+    tcp->chksum = (uint16_t)~checksum_fold(handshake.tcp_sum + addresses +
+                                           ((uint64_t)tcp->dest << 16) + tcp->seqno + tcp->ackno);
 }
 
 void handshake_answer(const struct guard_segment *syn, const uint8_t *packet, size_t len,

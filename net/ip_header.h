@@ -9,8 +9,8 @@
 #include "lwip/prot/ip4.h"
 
 /*
- * Identification and fragmentation of a packet of `packet_len` bytes. One that no link would
- * fragment (RFC 791: 576 octets are what every host must take) says so, and then needs no
+ * Identification and fragmentation of a packet of `packet_len` bytes. One of at most 576, which no
+ * link in use today has to fragment (RFC 791 lets it from 68 on), forbids it, and then needs no
  * identification (RFC 6864 section 4.1). Others get one that cannot be guessed, so that nobody can
  * tell from it what else is sent (section 4.3).
  */

@@ -332,6 +332,7 @@ static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, 
     }
     first->next = rest;
     first->tot_len = (u16_t)(first->len + rest->tot_len);
+    pbuf_realloc(first, (u16_t)len);
     return first;
 }
 

@@ -55,7 +55,7 @@
 
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1 /* link.c: per device for sending, per frame for receiving */
 #define CHECKSUM_CHECK_IP            0 /* guard.c, which has the header at hand */
-#define CHECKSUM_GEN_IP              0 /* link.c, together with the random identification */
+#define CHECKSUM_GEN_IP              0 /* ip_header.c, together with the identification */
 
 /* ---- TCP ---- */
 

@@ -10,7 +10,7 @@
  *     - the connection is ESTABLISHED, nothing waits to be sent, no loss is being mended, and no
  *       window is being probed;
  *     - it fits one segment, the peer's window and the congestion window;
- *     - the device sums checksums, the link is up, and a descriptor is free.
+ *     - the device sums checksums, and a descriptor is free.
  *
  * The block that it makes is what lwIP would have made, for it is lwIP that may have to send it
  * again, and that frees it when it is acknowledged:

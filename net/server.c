@@ -215,8 +215,15 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
             return LINK_TAKEN;
         }
     }
-    if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment))
+    if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment)) {
+        /* It takes the old one's place if there is no other: a cookie's number may be below. */
+        if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config) &&
+            !server.stopping) {
+            pool_expect_pcb(true);
+            return LINK_PASS;
+        }
         conn = NULL;
+    }
     uint16_t mss;
     if (may_bring_cookie(conn, segment) && handshake_is_remembered(segment, &mss)) {
         conn = recall(conn, segment, mss);

@@ -397,3 +397,27 @@ NET_TEST(a_flood_leaves_descriptors_of_a_small_ring_too)
 {
     expect_descriptors_left(64, 32);
 }
+
+/* RFC 9293 section 3.6.1. A cookie's number could be anything. */
+NET_TEST(a_connection_reopened_in_a_flood_begins_above_the_old_one)
+{
+    rig_start_default(16);
+    for (unsigned round = 0; round < 20; round++) {
+        peer_init(&peer, (uint16_t)(5000 + round));
+        peer_connect(&peer);
+        peer_send(&peer, "c\n");
+        peer_take(&peer);
+        EXPECT(peer.fin);
+        peer_send_fin(&peer);
+        peer_take(&peer);
+        flood(70);
+        rig_discard();
+        const uint32_t used = peer.expected;
+        peer.next += 1000;
+        peer_send_syn(&peer);
+        EXPECT(peer_next(&peer, &segment));
+        EXPECT_EQ(segment.flags, SYN | ACK);
+        EXPECT((int32_t)(segment.number - used) > 0);
+        rig_wait_ms(9000);
+    }
+}

@@ -393,3 +393,58 @@ NET_TEST(dhcp_gets_an_address_and_gives_it_up_when_the_lease_ends)
     EXPECT_EQ(rig_app.closed, 1);
     EXPECT(strstr(fake_log_last(), "gone") != NULL);
 }
+
+/* ---- what an Ethernet frame has besides its packet ---- */
+
+NET_TEST(what_follows_a_packet_is_no_data_however_the_frame_lies_in_the_ring)
+{
+    static char lines[2201];
+    rig_start_default(16);
+    fake_netdev_scatter(1);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (unsigned i = 0; i < sizeof lines - 1; i += 2)
+        memcpy(lines + i, "e\n", 2);
+    peer_compose(&peer, lines, &segment);
+    const size_t len = rig_frame(&segment, frame);
+    memcpy(frame + len, "e\ne\ne\ne\ne\n", 10);
+    EXPECT(fake_netdev_arrive(frame, len + 10, true));
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 1100);
+}
+
+/* Sends `text`, or only an acknowledgement, from another station; returns where the answer goes. */
+static const uint8_t *answer_to_twin(const char *text, const uint8_t twin[6])
+{
+    peer_compose(&peer, text, &segment);
+    const size_t len = rig_frame(&segment, frame);
+    memcpy(frame + 6, twin, 6);
+    EXPECT(fake_netdev_arrive(frame, len, rig_vouches));
+    for (unsigned i = 0; i < 5; i++)
+        (void)server_poll();
+    EXPECT(fake_netdev_take(frame) > 54);
+    return frame;
+}
+
+/* As when another router takes over (RFC 9568). */
+NET_TEST(answers_follow_a_peer_whose_segments_come_from_another_station)
+{
+    static const uint8_t twins[3][6] = {
+        {2, 0, 0, 0, 0, 8}, {2, 0, 0, 0, 0, 9}, {2, 0, 0, 0, 0, 10}};
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    EXPECT(memcmp(answer_to_twin("e\n", twins[0]), twins[0], 6) == 0);
+    peer.next += 2;
+    peer.expected += 3;
+    rig_vouches = false; /* so that lwIP judges */
+    EXPECT(memcmp(answer_to_twin("e\n", twins[1]), twins[1], 6) == 0);
+    peer.next += 2;
+    /* Who only acknowledges, and asked before for more than may be under way at once. */
+    peer.expected += 3;
+    peer_send(&peer, "b24576\n");
+    rig_poll();
+    rig_discard();
+    peer.expected += 1460;
+    EXPECT(memcmp(answer_to_twin("", twins[2]), twins[2], 6) == 0);
+}

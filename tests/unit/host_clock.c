@@ -250,6 +250,21 @@ TEST(clock_measures_by_the_acpi_timer_across_its_wrap)
     }
 }
 
+/* 24 bits go round in 4.69 s: what was read before that says nothing. */
+TEST(clock_reads_the_acpi_timer_anew_after_a_stop)
+{
+    for (unsigned tenths = 0; tenths < 120; tenths++) {
+        set_up();
+        fake.acpi.pm_timer_port = PM_PORT;
+        fake.pm_timer_works = true;
+        clock_prepare();
+        fake.tsc += tenths * HZ / 10;
+        clock_init(fake.tsc);
+        CHECK(was_by("by the ACPI timer"));
+        CHECK(error_ppm() <= ERROR_WANTED_PPM);
+    }
+}
+
 /* And says how sure it is. */
 TEST(clock_settles_for_less_where_each_look_at_a_timer_is_slow)
 {

@@ -1,20 +1,18 @@
 /* Console and log on the host: the sources compiled into this file, over a UART of ours. */
 #include "kernel/cpu.h"
 
-#define cpu_in8         fake_in8
-#define cpu_out8        fake_out8
-#define cpu_out8_string fake_out8_string
-#define clock_ns        vconsole_clock_ns
-#define console_init    vconsole_init
-#define console_write   vconsole_write
-#define console_read    vconsole_read
-#define console_flush   vconsole_flush
-#define log_set_level   vconsole_log_set_level
-#define log_line        vconsole_log_line
+#define cpu_in8       fake_in8
+#define cpu_out8      fake_out8
+#define clock_ns      vconsole_clock_ns
+#define console_init  vconsole_init
+#define console_write vconsole_write
+#define console_read  vconsole_read
+#define console_flush vconsole_flush
+#define log_set_level vconsole_log_set_level
+#define log_line      vconsole_log_line
 
 static uint8_t fake_in8(uint16_t port);
 static void fake_out8(uint16_t port, uint8_t value);
-static void fake_out8_string(uint16_t port, const void *bytes, size_t len);
 
 #include "kernel/console.c"
 #include "kernel/log.c"
@@ -64,12 +62,6 @@ static void fake_out8(uint16_t port, uint8_t value)
         uart.overruns++;
     if (uart.out_len < sizeof uart.out - 1)
         uart.out[uart.out_len++] = (char)value;
-}
-
-static void fake_out8_string(uint16_t port, const void *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        fake_out8(port, ((const uint8_t *)bytes)[i]);
 }
 
 uint64_t vconsole_clock_ns(void)
