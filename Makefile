@@ -124,6 +124,11 @@ fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fa
 build/packages-%: scripts/packages
 	$(Q)mkdir -p $(@D) && scripts/packages $* && touch $@
 
+# What `make test` takes is named, or installed, at once.
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+$(addprefix build/packages-,build run fuzz coverage): | build/packages-test
+endif
+
 build/lwip.fetched: scripts/fetch | build/packages-build
 	$(Q)scripts/fetch lwip build/lwip && touch $@
 

@@ -76,7 +76,7 @@ static size_t make_body(char *body, size_t bytes_max)
 /* A byte changed, one lost, the end lost, or nothing. */
 static size_t damage(char *body, size_t len)
 {
-    static const char bytes[] = "\"\\{}:, \n0e.-a\x80\xc3\x01";
+    static const char bytes[] = "\"\\{}:, \n0e.-a\x80\xc3\x01\x1f";
     const size_t at = below(len);
     switch (below(6)) {
     case 0:
@@ -120,4 +120,22 @@ TEST(event_recogniser_agrees_with_the_parser)
     }
     CHECK(accepted > ROUNDS / 3); /* or this would show nothing */
     CHECK(recognised > accepted / 2 && recognised < accepted);
+}
+
+/* No byte beyond the body is looked at, for it lies at the end of its memory. */
+TEST(event_recogniser_stays_within_a_body_cut_anywhere)
+{
+    static const char *const bodies[] = {"{\"userId\":\"a\",\"value\":1}",
+                                         "{\"userId\": \"aaaaaaaaaaaaaaaa\", \"value\": 1}",
+                                         "{\"userId\":\"aaaaaaaaaaaaaaaa\", \"value\":1}"};
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        for (size_t len = 2; len <= strlen(bodies[i]); len++) {
+            uint8_t *const body = malloc(len);
+            struct event event;
+            memcpy(body, bodies[i], len);
+            body[len - 1] = '}';
+            CHECK_EQ(event_parse(body, len, &event), len == strlen(bodies[i]));
+            free(body);
+        }
+    }
 }

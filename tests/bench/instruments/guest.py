@@ -42,6 +42,9 @@ class _Background:
             self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL,
                                            preexec_fn=die_with_parent)
 
+    def is_alive(self):
+        return self._popen.poll() is None
+
     def __enter__(self):
         return self
 
@@ -137,9 +140,11 @@ def instructions(arguments, note):
     return results
 
 
-def _count_flood(guest, ns_per_instruction):
+def _count_flood(guest, ns_per_instruction, flood):
     busy, batches, frames = _deltas(guest, _SECONDS, "tally_busy_seconds_total",
                                     "tally_batches_total", "tally_received_packets_total")
+    if not flood.is_alive():
+        raise BenchError("the flood ended")
     return {"total": busy * 1e9 / ns_per_instruction / frames, "batch": frames / batches}
 
 
@@ -150,9 +155,9 @@ def floods(arguments, note):
         for kind in FLOODS:
             try:
                 with _counting(namespace, built("tally.elf"), 1024) as (guest, ns_per_instruction):
-                    with _Flood(guest, kind):
+                    with _Flood(guest, kind) as flood:
                         time.sleep(_SECONDS)  # all half-open slots are taken
-                        counts = [_count_flood(guest, ns_per_instruction)
+                        counts = [_count_flood(guest, ns_per_instruction, flood)
                                   for _ in range(min(arguments.runs, 3))]
                 results[kind] = {what: median(count[what] for count in counts)
                                  for what in counts[0]}
