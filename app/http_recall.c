@@ -83,6 +83,20 @@ static inline size_t read_digits(const uint8_t *digits, size_t *number)
     return n;
 }
 
+static __attribute__((noinline)) bool begins_with_fields(const uint8_t *bytes,
+                                                         const struct http_recall_head *head)
+{
+    return bytes_equal(bytes, head->bytes + head->prefix_len, head->suffix_len);
+}
+
+/* Mostly Content-Length is the last field, and no more than the end of the head follows it. */
+static inline bool begins_with_suffix(const uint8_t *bytes, const struct http_recall_head *head)
+{
+    if (head->suffix_len != SUFFIX_BYTES_MIN)
+        return begins_with_fields(bytes, head);
+    return bytes_load32(bytes) == bytes_load32(head->bytes + head->prefix_len);
+}
+
 /* The prefix is not longer than `len`. */
 static inline __attribute__((always_inline)) bool matches(struct http_recall_head *head,
                                                           const uint8_t *bytes, size_t len,
@@ -99,7 +113,7 @@ static inline __attribute__((always_inline)) bool matches(struct http_recall_hea
             return false;
         n = read_digits(bytes + prefix_len, &content_len);
         if (n == 0 || content_len > HTTP_BODY_BYTES_MAX || left - n < suffix_len ||
-            !bytes_equal(bytes + prefix_len + n, head->bytes + prefix_len, suffix_len))
+            !begins_with_suffix(bytes + prefix_len + n, head))
             return false;
     }
     head->used_lately = true;
