@@ -121,6 +121,7 @@ fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fa
 
 #### What the build stands on: packages, third-party trees
 
+.PRECIOUS: build/packages-%
 build/packages-%: scripts/packages
 	$(Q)mkdir -p $(@D) && scripts/packages $* && touch $@
 
