@@ -216,7 +216,7 @@ static void answer_event(struct server_conn *conn, struct connection *c)
         answer_error(conn, c, 400, event_error_text(error), offset);
     } else if (!stats_add(&routes.stats, event.user_id, event.user_id_len, event.value)) {
         routes.metrics.events_full++;
-        answer_error(conn, c, 507, "no memory for another user", SIZE_MAX);
+        answer_error(conn, c, 507, "no room for another user", SIZE_MAX);
     } else {
         routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST]++;
         answer(conn, c, 200, NULL, NULL, 0);

@@ -33,9 +33,15 @@ machine_configure() {
 
     [[ $MEM =~ ^[1-9][0-9]*[MG]?$ ]] ||
         die "MEM=$MEM: write a number of MiB, or one followed by M or G"
+    [[ $MEM = *[MG] ]] || MEM=${MEM}M
+    [ "$MEM" != 1M ] || die "MEM=$MEM: the image lies above the first MiB; 12M are enough to serve"
     case $ACCEL in
     auto) if machine_probe_kvm; then accelerator=kvm; else accelerator=tcg; fi ;;
-    kvm | tcg) accelerator=$ACCEL accelerator_why="ACCEL=$ACCEL" ;;
+    kvm)
+        machine_probe_kvm || die "ACCEL=kvm: $accelerator_why"
+        accelerator=kvm
+        ;;
+    tcg) accelerator=tcg accelerator_why="ACCEL=tcg" ;;
     *) die "ACCEL=$ACCEL: auto, kvm or tcg" ;;
     esac
 
