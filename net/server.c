@@ -216,12 +216,9 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
         }
     }
     if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment)) {
-        /* It takes the old one's place if there is no other: a cookie's number may be below. */
-        if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config) &&
-            !server.stopping) {
-            pool_expect_pcb(true);
-            return LINK_PASS;
-        }
+        /* The oldest half-open one gives way, if need be: a cookie's number could be below ours. */
+        if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config))
+            tcp_abandon(deadlines_oldest(DEADLINE_HALF_OPEN)->pcb, 0);
         conn = NULL;
     }
     uint16_t mss;
