@@ -108,22 +108,26 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
 {
     const uint64_t waited_ns = waited_ms * CLOCK_NS_PER_MS;
     const uint64_t latest_ns = server.ran_ns < waited_ns ? 0 : server.ran_ns - waited_ns;
+    uint64_t since_ns = latest_ns;
     struct server_conn *slowest = NULL;
-    bool much = false; /* some that are slow hold much: then they alone count */
+    bool much = false; /* some that were seen hold much, slow or not: then they alone count */
     unsigned left = SLOWEST_SEARCH_MAX;
 
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
          node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);
         const bool waits = conn->pcb->unacked != NULL || conn->pcb->unsent != NULL;
-        if (!waits || conn->progress_ns > latest_ns || (much && !holds_much(conn)))
+        if (!waits || (much && !holds_much(conn)))
             continue;
         if (!much && holds_much(conn)) {
             much = true;
             slowest = NULL;
+            since_ns = latest_ns;
         }
-        if (slowest == NULL || conn->progress_ns <= slowest->progress_ns)
+        if (conn->progress_ns <= since_ns) {
             slowest = conn;
+            since_ns = conn->progress_ns;
+        }
     }
     return slowest;
 }
