@@ -74,6 +74,27 @@ NET_TEST(readers_that_never_read_do_not_keep_others_from_their_answers)
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
+NET_TEST(who_holds_little_does_not_give_way_to_readers_that_have_just_begun)
+{
+    static struct peer greedy[12];
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer.holds_acks = true;
+    peers_connect(greedy, 12, 6000);
+    peer_send(&peer, "e\n");
+    rig_poll();
+    rig_wait_ms(300); /* its host is busy */
+    for (unsigned i = 0; i < 12; i++) {
+        peer_send(&greedy[i], "b24576\n");
+        rig_poll();
+    }
+    EXPECT(rig_app.requests < 13); /* there was not memory for all */
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    peer_expect(&peer, "ok\n");
+    EXPECT(!peer.reset);
+}
+
 NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
 {
     rig_start_default(500);
