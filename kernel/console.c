@@ -63,17 +63,14 @@ void console_write(const char *bytes, size_t len)
 {
     if (!console_present)
         return;
-    /* A FIFO's worth each time it is empty. */
-    while (len > 0) {
-        const size_t part = len < FIFO_BYTES ? len : FIFO_BYTES;
-
-        console_stalled = !wait_for(LINE_STATUS_FIFO_EMPTY, console_stalled ? 1 : POLLS_MAX);
-        if (console_stalled)
-            return;
-        for (size_t i = 0; i < part; i++)
-            cpu_out8(DATA, (uint8_t)bytes[i]);
-        bytes += part;
-        len -= part;
+    for (size_t i = 0; i < len; i++) {
+        /* One look at the status for each FIFO's worth. */
+        if (i % FIFO_BYTES == 0) {
+            console_stalled = !wait_for(LINE_STATUS_FIFO_EMPTY, console_stalled ? 1 : POLLS_MAX);
+            if (console_stalled)
+                return;
+        }
+        cpu_out8(DATA, (uint8_t)bytes[i]);
     }
 }
 
