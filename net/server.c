@@ -93,6 +93,11 @@ static bool make_room(void)
     return true;
 }
 
+static bool half_open_is_full(void)
+{
+    return conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config);
+}
+
 /*
  * A SYN takes a half-open slot. With none free it is answered all the same, and nothing is kept of
  * it: a flood of them keeps nobody out, and forgets nobody's handshake. Nobody gives way for a SYN,
@@ -107,7 +112,7 @@ static bool admit_syn(const struct guard_segment *segment, const uint8_t *packet
         server.counters.connections_refused++;
         return false;
     }
-    if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config)) {
+    if (half_open_is_full()) {
         handshake_answer(segment, packet, len, sound);
         return false;
     }
@@ -119,7 +124,7 @@ static bool admit_syn(const struct guard_segment *segment, const uint8_t *packet
 bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len, bool sound)
 {
     if ((segment->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN || segment->port != server.config.port ||
-        conns_count(CONN_HALF_OPEN) < conns_half_open_max(&server.config) ||
+        !half_open_is_full() ||
         conns_find(conns_key(segment->source, segment->source_port)) != NULL)
         return false;
     (void)admit_syn(segment, packet, len, sound);
@@ -217,7 +222,7 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
     }
     if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment)) {
         /* The oldest half-open one gives way, if need be: a cookie's number could be below ours. */
-        if (conns_count(CONN_HALF_OPEN) >= conns_half_open_max(&server.config))
+        if (half_open_is_full())
             tcp_abandon(deadlines_oldest(DEADLINE_HALF_OPEN)->pcb, 0);
         conn = NULL;
     }
