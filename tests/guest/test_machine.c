@@ -270,6 +270,13 @@ static void call_abort(void *argument)
     abort();
 }
 
+/* No request for an interrupt is left pending for the emulator to look after. */
+TEST(machine_masks_all_interrupts)
+{
+    CHECK(cpu_in8(0x21) == 0xff);
+    CHECK(cpu_in8(0xa1) == 0xff);
+}
+
 TEST(machine_expects_error_codes_where_the_processor_gives_them)
 {
     static const uint8_t with_code[] = {8, 10, 11, 12, 13, 14, 17, 21, 29, 30}; /* SDM, APM */
