@@ -28,6 +28,8 @@
 
 #define CTRL_C          0x03
 #define HOUSEKEEPING_NS (10 * CLOCK_NS_PER_MS)
+/* An emulator's cache of translations grows twofold each time, to what such a time's load uses. */
+#define TRANSLATIONS_NS (100 * CLOCK_NS_PER_MS)
 #define DRAIN_NS_MAX    (2 * CLOCK_NS_PER_S)
 
 /*
@@ -224,7 +226,7 @@ static bool announce(void)
 static void serve(void)
 {
     bool announced = announce();
-    uint64_t housekeeping_ns = 0;
+    uint64_t housekeeping_ns = 0, translations_ns = 0;
     if (!announced)
         log_info("main", "waiting for an address by DHCP");
     for (;;) {
@@ -233,6 +235,10 @@ static void serve(void)
         if (server_batch_ns() < housekeeping_ns)
             continue;
         housekeeping_ns = server_batch_ns() + HOUSEKEEPING_NS;
+        if (server_batch_ns() >= translations_ns) {
+            translations_ns = server_batch_ns() + TRANSLATIONS_NS;
+            memory_forget_translations();
+        }
         if (!announced)
             announced = announce();
         if (console_read() == CTRL_C)

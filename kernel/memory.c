@@ -203,6 +203,11 @@ void memory_init(const struct boot_info *info)
     cpu_write_cr3(address_of(root));
 }
 
+void memory_forget_translations(void)
+{
+    cpu_write_cr3(address_of(root));
+}
+
 /* ---- giving ---- */
 
 /* How much of the range is left from its first address aligned to `align` on. */

@@ -43,3 +43,12 @@ size_t memory_ram_bytes(void);
  * five regions far apart.
  */
 void *memory_map_device(uint64_t address, size_t bytes) __attribute__((returns_nonnull));
+
+/*
+ * Makes the processor forget the translations of addresses that it has cached; costs it some
+ * hundreds of page walks. The tables never ask for that, but QEMU's emulator does: it keeps
+ * translations by pages of 4 KiB, whatever the guest's are, in a table that it enlarges only when
+ * it is told to forget and finds most of it in use (accel/tcg/cputlb.c). In one that never was,
+ * nearly every access to a user or a connection misses, at a cost of some hundred instructions.
+ */
+void memory_forget_translations(void);

@@ -6,15 +6,16 @@
 
 #include "kernel/cpu.h"
 
-#define cpu_write_cr3            fake_write_cr3
-#define cpu_cpuid(leaf, subleaf) fake_cpuid(leaf, subleaf) /* not the structure */
-#define panic                    vmemory_panic
-#define memory_init              vmemory_init
-#define memory_take              vmemory_take
-#define memory_take_dirty        vmemory_take_dirty
-#define memory_free_bytes        vmemory_free_bytes
-#define memory_ram_bytes         vmemory_ram_bytes
-#define memory_map_device        vmemory_map_device
+#define cpu_write_cr3              fake_write_cr3
+#define cpu_cpuid(leaf, subleaf)   fake_cpuid(leaf, subleaf) /* not the structure */
+#define panic                      vmemory_panic
+#define memory_init                vmemory_init
+#define memory_take                vmemory_take
+#define memory_take_dirty          vmemory_take_dirty
+#define memory_free_bytes          vmemory_free_bytes
+#define memory_ram_bytes           vmemory_ram_bytes
+#define memory_map_device          vmemory_map_device
+#define memory_forget_translations vmemory_forget_translations
 
 /* The linker's symbols: arrays that lie where pointers of ours say. */
 #define __image_start       (*vmemory_image_start)
@@ -69,6 +70,7 @@ const uint8_t (*vmemory_image_end)[] = IMAGE_PAGE(15);
 
 static struct {
     uint64_t cr3;
+    unsigned loads;        /* of CR3 */
     unsigned address_bits; /* 0: a processor that does not say */
     jmp_buf panicked;
     char said[160];
@@ -79,6 +81,7 @@ static struct boot_info info;
 static void fake_write_cr3(uint64_t value)
 {
     fake.cr3 = value;
+    fake.loads++;
 }
 
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf)
@@ -207,6 +210,17 @@ TEST(memory_too_small_for_its_page_tables_is_a_message)
     add_ram(1ULL << 33, RAM_BYTES); /* out of the boot map's reach */
     CHECK(panics(boot, "memory: "));
     CHECK(strstr(fake.said, " 0 KiB are there") != NULL);
+}
+
+TEST(memory_forgets_translations_by_loading_the_same_tables)
+{
+    CHECK(set_up(RAM_BYTES));
+    CHECK(panic_of(boot) == NULL);
+    const uint64_t cr3 = fake.cr3;
+    const unsigned before = fake.loads;
+    memory_forget_translations();
+    CHECK_EQ(fake.loads, before + 1);
+    CHECK_EQ(fake.cr3, cr3);
 }
 
 /* ---- giving ---- */
