@@ -4,8 +4,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Whether the processor has RORX, found out before main(). Results are the same without. */
+extern bool siphash_by_rorx;
 
 struct siphash_key {
     uint64_t k0, k1;
