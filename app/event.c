@@ -15,7 +15,6 @@
 #include "app/event_scan.h"
 
 #define WORD_BYTES        8
-#define SCAN_BYTES        16
 
 #define PRINTED_BYTES_MIN 24 /* {"userId":"x","value":1} */
 #define NEXT_BYTES_MIN    11 /* from the comma to the last byte, with a blank */
@@ -43,11 +42,6 @@ static inline const uint8_t *skip_colon(const uint8_t *at)
  */
 static inline const uint8_t *find_string_end(const uint8_t *at, const uint8_t *last)
 {
-    for (; last - at >= SCAN_BYTES; at += SCAN_BYTES) {
-        const unsigned special = event_special_of_16(at);
-        if (special != 0)
-            return at + __builtin_ctz(special);
-    }
     for (;; at += WORD_BYTES) {
         const ptrdiff_t left = last - at;
         /*
@@ -92,8 +86,9 @@ static inline const uint8_t *take_digits(const uint8_t *at, uint64_t *number)
 }
 
 /* What may follow the `digits` digits before `at`, which are `significand`: a fraction. */
-static const uint8_t *take_fraction(const uint8_t *at, ptrdiff_t digits, uint64_t significand,
-                                    bool negative, struct event *event)
+__attribute__((noinline)) static const uint8_t *take_fraction(const uint8_t *at, ptrdiff_t digits,
+                                                              uint64_t significand, bool negative,
+                                                              struct event *event)
 {
     ptrdiff_t fraction_digits = 0;
     if (*at == '.') {

@@ -36,17 +36,6 @@ static inline uint64_t event_special_bytes(uint64_t word)
     return (quote | backslash | control) & EVENT_EVERY_BYTE(0x80);
 }
 
-/* The same of 16 bytes, exactly: bit i is set where byte i may not simply be copied. */
-static inline unsigned event_special_of_16(const uint8_t *bytes)
-{
-    const __m128i text = bytes_load128(bytes);
-    /* Compared as signed bytes, what is not ASCII is below a blank, too. */
-    const __m128i low = _mm_cmplt_epi8(text, _mm_set1_epi8(' '));
-    const __m128i quote = _mm_cmpeq_epi8(text, _mm_set1_epi8('"'));
-    const __m128i backslash = _mm_cmpeq_epi8(text, _mm_set1_epi8('\\'));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash)));
-}
-
 /* Which of the word's bytes the first one marked is. */
 static inline unsigned event_first_special(uint64_t special)
 {

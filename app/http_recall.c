@@ -9,11 +9,12 @@
  * in another way, so one with Expect is not remembered (it means more when content comes), nor a
  * chunked one (it has no digits). A head without Content-Length is all prefix.
  *
- * Cost. A hit is a comparison of the head, 8 bytes at a time: half an instruction a byte and about
- * a hundred besides, where parsing takes twenty a byte. Of a head that is not the one, the last 8
- * bytes of its prefix are looked at, where they would have to be: heads of other lengths are out
- * after a handful of instructions. Since a client could fill the table with heads alike in that,
- * at most HEADS_COMPARED_MAX of them, beside the one that the hint names, are compared further.
+ * Cost. A hit is a comparison of the head, 8 bytes at a time: half an instruction a byte and less
+ * than a hundred besides, where parsing takes twenty a byte. Of a head that is not the one, the
+ * last 8 bytes of its prefix are looked at, where they would have to be: heads of other lengths are
+ * out after a handful of instructions. Since a client could fill the table with heads alike in
+ * that, at most HEADS_COMPARED_MAX of them, beside the one that the hint names, are compared
+ * further.
  *
  * Replacement. The table is shared, so a client with ever new heads must neither drive out what
  * others use nor make every request pay for a copy. Once the table is full only one in
@@ -51,6 +52,14 @@ static inline bool may_match(const struct http_recall *recall, unsigned slot, co
     return prefix_len <= len && bytes_load64(bytes + prefix_len - 8) == recall->prefix_end[slot];
 }
 
+/* 0 if 32 bytes are the same. */
+static inline uint64_t differ_32(const uint8_t *a, const uint8_t *b)
+{
+    return (bytes_load64(a) ^ bytes_load64(b)) | (bytes_load64(a + 8) ^ bytes_load64(b + 8)) |
+           (bytes_load64(a + 16) ^ bytes_load64(b + 16)) |
+           (bytes_load64(a + 24) ^ bytes_load64(b + 24));
+}
+
 /*
  * Whether `bytes` begin with the head's prefix, 32 bytes at a time, the last 32 overlapping those
  * before them: no branch but the loop's, as nearly always all of it is equal.
@@ -58,14 +67,10 @@ static inline bool may_match(const struct http_recall *recall, unsigned slot, co
 static inline bool begin_with_prefix(const uint8_t *bytes, const struct http_recall_head *head)
 {
     const size_t last = head->prefix_len - 32;
-    __m128i equal = _mm_and_si128(bytes_equal_16(bytes + last, head->bytes + last),
-                                  bytes_equal_16(bytes + last + 16, head->bytes + last + 16));
-    for (size_t at = 0; at < last; at += 32) {
-        const __m128i *const known = (const __m128i *)(const void *)(head->bytes + at);
-        equal = _mm_and_si128(equal, _mm_cmpeq_epi8(bytes_load128(bytes + at), known[0]));
-        equal = _mm_and_si128(equal, _mm_cmpeq_epi8(bytes_load128(bytes + at + 16), known[1]));
-    }
-    return bytes_all(equal);
+    uint64_t differ = differ_32(bytes + last, head->bytes + last);
+    for (size_t at = 0; at < last; at += 32)
+        differ |= differ_32(bytes + at, head->bytes + at);
+    return differ == 0;
 }
 
 /* Reads the digits at `digits`, DIGITS_MAX of them at most; returns how many there are. */
