@@ -254,8 +254,8 @@ static void grow_step(struct users *users)
     users->grow_at = next_slots == users->final_slots ? UINT64_MAX : load_limit(next_slots);
 }
 
-static enum users_result add(struct users *users, uint32_t hash, const uint8_t *id, size_t len,
-                             uint32_t free_at)
+__attribute__((noinline)) static enum users_result
+add(struct users *users, uint32_t hash, const uint8_t *id, size_t len, uint32_t free_at)
 {
     if (users->count == users->limit || LENGTH_BYTES + len > users->arena_end - users->arena_used)
         return USERS_FULL;

@@ -121,7 +121,8 @@ static bool admit_syn(const struct guard_segment *segment, const uint8_t *packet
 }
 
 /* Most SYNs of a flood end here. */
-bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len, bool sound)
+__attribute__((noinline)) bool link_answer(const struct guard_segment *segment,
+                                           const uint8_t *packet, size_t len, bool sound)
 {
     if ((segment->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN || segment->port != server.config.port ||
         !half_open_is_full() ||
@@ -203,23 +204,10 @@ static bool leave_time_wait(struct server_conn *conn, const struct guard_segment
     return false;
 }
 
-enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound)
+/* What predict_segment() does not take. */
+__attribute__((noinline)) static enum link_verdict
+admit(struct server_conn *conn, const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
-    if (segment->port != server.config.port)
-        return LINK_PASS; /* lwIP resets it */
-    struct server_conn *conn = conns_find(conns_key(segment->source, segment->source_port));
-
-    if (conn != NULL && conn->phase == CONN_OPEN) {
-        const size_t len = p->tot_len - (size_t)(IP_HLEN + TCP_HLEN);
-        if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !turn_admits(conn, len))
-            return LINK_DROP;
-        conns_touch(conn);
-        if (sound && predict_segment(conn, p)) {
-            server.counters.segments_predicted++;
-            memcpy(conn->mac, link_source(), sizeof conn->mac);
-            return LINK_TAKEN;
-        }
-    }
     if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment)) {
         /* The oldest half-open one gives way, if need be: a cookie's number could be below ours. */
         if (half_open_is_full())
@@ -247,6 +235,25 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
     return LINK_PASS;
 }
 
+enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound)
+{
+    if (segment->port != server.config.port)
+        return LINK_PASS; /* lwIP resets it */
+    struct server_conn *conn = conns_find(conns_key(segment->source, segment->source_port));
+
+    if (conn != NULL && conn->phase == CONN_OPEN) {
+        const size_t len = p->tot_len - (size_t)(IP_HLEN + TCP_HLEN);
+        if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !turn_admits(conn, len))
+            return LINK_DROP;
+        conns_touch(conn);
+        if (sound && predict_segment(conn, p)) {
+            server.counters.segments_predicted++;
+            memcpy(conn->mac, link_source(), sizeof conn->mac);
+            return LINK_TAKEN;
+        }
+    }
+    return admit(conn, segment, p, sound);
+}
 const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port)
 {
     if (port != server.config.port)

@@ -131,7 +131,7 @@ static void touch_unsent(struct server_conn *conn)
         conns_touch(conn);
 }
 
-static void run_tick(uint64_t tick)
+__attribute__((noinline)) static void run_tick(uint64_t tick)
 {
     run_tcp((unsigned)(tick % SLICES));
     deadlines_run();

@@ -167,7 +167,7 @@ size_t server_send_space(const struct server_conn *conn)
     return conn == turn.conn ? turn.limit - turn.used : 0;
 }
 
-void server_send(struct server_conn *conn, const void *bytes, size_t len)
+__attribute__((noinline)) void server_send(struct server_conn *conn, const void *bytes, size_t len)
 {
     assert(conn == turn.conn && len <= turn.limit - turn.used);
     if (turn.bytes != turn.staged) {
@@ -352,6 +352,24 @@ static void output(struct server_conn *conn)
         retry_later(conn);
 }
 
+/* What a turn comes to that is more than a request and its answer. */
+__attribute__((noinline)) static void finish(struct server_conn *conn, size_t taken)
+{
+    write_staged(conn);
+    end_turn();
+
+    if (!keep_unread(conn)) {
+        tcp_abort(conn->pcb);
+        return;
+    }
+    if (taken > 0)
+        tcp_recved(conn->pcb, (u16_t)taken);
+    close_when_done(conn);
+    /* Without an acknowledgement to come nothing else would bring it back. */
+    if (!unread_is_empty(conn) && output_is_empty(conn->pcb))
+        retry_later(conn);
+}
+
 /* True if all that is to be said was said in one segment (reply.h). */
 static bool serve(struct server_conn *conn)
 {
@@ -366,19 +384,7 @@ static bool serve(struct server_conn *conn)
         end_turn();
         return true;
     }
-    write_staged(conn);
-    end_turn();
-
-    if (!keep_unread(conn)) {
-        tcp_abort(conn->pcb);
-        return false;
-    }
-    if (taken > 0)
-        tcp_recved(conn->pcb, (u16_t)taken);
-    close_when_done(conn);
-    /* Without an acknowledgement to come nothing else would bring it back. */
-    if (!unread_is_empty(conn) && output_is_empty(conn->pcb))
-        retry_later(conn);
+    finish(conn, taken);
     return false;
 }
 
