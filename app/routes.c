@@ -94,7 +94,7 @@ static void on_batch(void)
 
 /* ---- sending ---- */
 
-static void look_for_new_date(void)
+__attribute__((noinline)) static void look_for_new_date(void)
 {
     int64_t unix_s;
     if (!routes.config.wall_s(&unix_s)) {

@@ -15,7 +15,7 @@ static struct {
     unsigned left;
 } random_ids;
 
-static uint16_t next_random_id(void)
+__attribute__((noinline)) static uint16_t next_random_id(void)
 {
     if (random_ids.left == 0) {
         entropy_fill(random_ids.numbers, sizeof random_ids.numbers);

@@ -98,7 +98,7 @@ static inline void release(struct pbuf *p)
         pbuf_free(p);
 }
 
-void link_reap(void)
+__attribute__((noinline)) void link_reap(void)
 {
     void *tokens[64];
     size_t count;
@@ -300,8 +300,17 @@ static void free_received(struct pbuf *p)
     recycle(&received->piece);
 }
 
+void link_free(struct pbuf *p)
+{
+    if (p->ref == 1 && p->next == NULL && (p->flags & PBUF_FLAG_IS_CUSTOM) != 0)
+        free_received(p);
+    else
+        pbuf_free(p);
+}
+
 /* The bytes of a piece from `skip` on, as a pbuf. link_receive() has seen that there is one. */
-static struct pbuf *wrap(const struct netdev_piece *piece, size_t skip)
+static inline __attribute__((always_inline)) struct pbuf *wrap(const struct netdev_piece *piece,
+                                                               size_t skip)
 {
     struct received *const received = link_state.free;
     link_state.free = received->next_free;
@@ -314,14 +323,10 @@ static struct pbuf *wrap(const struct netdev_piece *piece, size_t skip)
 }
 
 /* Chains the pieces of a frame, without its Ethernet header and padding. */
-static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, uint32_t len)
+__attribute__((noinline)) static struct pbuf *wrap_pieces(const struct netdev_piece *pieces,
+                                                          size_t count, uint32_t len)
 {
     struct pbuf *const first = wrap(&pieces[0], ETHERNET_BYTES);
-    if (count == 1) {
-        first->len = (u16_t)len;
-        first->tot_len = (u16_t)len;
-        return first;
-    }
     /* From the last to the first, so that each knows the length of what follows. */
     struct pbuf *rest = NULL;
     for (size_t i = count - 1; i > 0; i--) {
@@ -334,6 +339,16 @@ static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, 
     first->tot_len = (u16_t)(first->len + rest->tot_len);
     pbuf_realloc(first, (u16_t)len);
     return first;
+}
+
+static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, uint32_t len)
+{
+    if (count > 1)
+        return wrap_pieces(pieces, count, len);
+    struct pbuf *const p = wrap(&pieces[0], ETHERNET_BYTES);
+    p->len = (u16_t)len;
+    p->tot_len = (u16_t)len;
+    return p;
 }
 
 static void deliver_segment(const struct guard_segment *segment, struct pbuf *p, bool sound)
@@ -350,6 +365,13 @@ static void deliver_segment(const struct guard_segment *segment, struct pbuf *p,
     }
 }
 
+__attribute__((noinline)) static void refuse(const struct netdev_piece *pieces, size_t count)
+{
+    link_state.refused++;
+    for (size_t i = 0; i < count; i++)
+        recycle(&pieces[i]);
+}
+
 static void receive_frame(const struct netdev_piece *pieces, size_t count, size_t total_len)
 {
     struct guard_frame frame;
@@ -358,9 +380,7 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
     if (total_len - ETHERNET_BYTES <= UINT16_MAX)
         kind = guard_check(&link_state.self, pieces[0].bytes, pieces[0].len, total_len, &frame);
     if (kind == GUARD_REFUSED) {
-        link_state.refused++;
-        for (size_t i = 0; i < count; i++)
-            recycle(&pieces[i]);
+        refuse(pieces, count);
         return;
     }
 

@@ -67,6 +67,9 @@ const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
  */
 size_t link_receive(void);
 
+/* pbuf_free(), at once for a piece of the receive ring that nobody else refers to. */
+void link_free(struct pbuf *p);
+
 /*
  * Sends a frame that is complete, its checksums too, with NETDEV_HEADROOM_BYTES in front of it.
  * `token` is freed when the device has sent it. False if that would take one of the descriptors

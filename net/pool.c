@@ -164,36 +164,56 @@ static enum pool_class class_for(size_t bytes)
     return (enum pool_class)pool.class_of[(bytes + CLASS_STEP - 1) / CLASS_STEP];
 }
 
-static void *take(enum pool_class class)
+/* One that was given back, if there is any. */
+static inline void *take_again(enum pool_class class)
 {
-    void *block = pool.free[class];
-    if (block != NULL) {
-        POOL_UNPOISON(block, class_bytes[class]);
-        pool.free[class] = pool.free[class]->next;
-    } else if (pool.fresh_left[class] > 0) {
-        block = pool.fresh[class];
-        POOL_UNPOISON(block, class_bytes[class]);
-        pool.fresh[class] += class_bytes[class];
-        pool.fresh_left[class]--;
-    } else {
+    struct block *const block = pool.free[class];
+    if (block == NULL)
         return NULL;
-    }
+    POOL_UNPOISON(block, class_bytes[class]);
+    pool.free[class] = block->next;
     pool.level[class]--;
     return block;
 }
 
+static void *take_fresh(enum pool_class class)
+{
+    if (pool.fresh_left[class] == 0)
+        return NULL;
+    uint8_t *const block = pool.fresh[class];
+    POOL_UNPOISON(block, class_bytes[class]);
+    pool.fresh[class] += class_bytes[class];
+    pool.fresh_left[class]--;
+    pool.level[class]--;
+    return block;
+}
+
+static void *refuse(void)
+{
+    pool.refused++;
+    return NULL;
+}
+
+/* Of a class that nothing was given back to: a fresh block, or one of a larger class. */
+__attribute__((noinline)) static void *take_other(enum pool_class class)
+{
+    void *block = take_fresh(class);
+    while (block == NULL && class < POOL_FULL) {
+        class ++;
+        block = take_again(class);
+        if (block == NULL)
+            block = take_fresh(class);
+    }
+    return block != NULL ? block : refuse();
+}
+
 void *pool_alloc(size_t bytes)
 {
-    void *block = NULL;
-    if (bytes <= POOL_FULL_BYTES) {
-        enum pool_class class = class_for(bytes);
-        block = take(class);
-        while (block == NULL && class < POOL_FULL)
-            block = take(++class);
-    }
-    if (block == NULL)
-        pool.refused++;
-    return block;
+    if (bytes > POOL_FULL_BYTES)
+        return refuse();
+    const enum pool_class class = class_for(bytes);
+    void *const block = take_again(class);
+    return block != NULL ? block : take_other(class);
 }
 
 void *pool_calloc(size_t count, size_t bytes)

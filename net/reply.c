@@ -106,7 +106,9 @@ static void count_as_sent(struct tcp_pcb *pcb, struct tcp_seg *segment)
     tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
 }
 
-bool reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken)
+/* With all that it calls, down to the driver, in one function (boot/image.ld says why). */
+__attribute__((noinline, flatten)) bool reply_send(struct server_conn *conn, const uint8_t *bytes,
+                                                   size_t len, size_t taken)
 {
     struct tcp_pcb *const pcb = conn->pcb;
 

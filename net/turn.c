@@ -96,7 +96,7 @@ static size_t above(size_t level, size_t reserved)
  * Segments that the pool has blocks for. To a connection that has output waiting already it shows
  * the half of itself that is above the water: who reads comes before who wants more.
  */
-static size_t pool_segments(const struct server_conn *conn)
+static inline __attribute__((always_inline)) size_t pool_segments(const struct server_conn *conn)
 {
     const size_t reserved =
         RESERVED_FULL + turn.owed + (turn_output_waits(conn) ? turn.pool_half : 0);
@@ -105,7 +105,7 @@ static size_t pool_segments(const struct server_conn *conn)
     return above(full < tiny ? full : tiny, SPARE_SEGMENTS);
 }
 
-static size_t send_limit(const struct server_conn *conn)
+static inline __attribute__((always_inline)) size_t send_limit(const struct server_conn *conn)
 {
     const struct tcp_pcb *const pcb = conn->pcb;
     if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT)
@@ -143,14 +143,10 @@ bool turn_admits(struct server_conn *conn, size_t len)
     return true;
 }
 
-/* Whether an answer can be sent; makes room in the pool if that is what it takes. */
-static bool can_answer(struct server_conn *conn)
+/* Makes room in the pool for an answer, if that is what it takes. */
+__attribute__((noinline)) static bool make_room_for_answer(const struct server_conn *conn)
 {
     const size_t wanted = server.config.response_bytes_max;
-    if (turn.limit - turn.used >= wanted)
-        return true;
-    if (turn.used > 0)
-        return false;
     for (unsigned i = 0; i < VICTIMS_MAX; i++) {
         if (pool_segments(conn) * segment_bytes(conn->pcb) >= wanted ||
             !make_way_for(conn, SLOW_MS))
@@ -158,6 +154,12 @@ static bool can_answer(struct server_conn *conn)
     }
     turn.limit = send_limit(conn);
     return turn.limit >= wanted;
+}
+
+static bool can_answer(const struct server_conn *conn)
+{
+    return turn.limit - turn.used >= server.config.response_bytes_max ||
+           (turn.used == 0 && make_room_for_answer(conn));
 }
 
 /* ---- the application's side ---- */
@@ -212,7 +214,7 @@ void server_wait_for(struct server_conn *conn, enum server_wait what)
         deadlines_start(conn, (enum conn_deadline)deadline[what]);
 }
 
-static void begin_turn(struct server_conn *conn)
+static inline __attribute__((always_inline)) void begin_turn(struct server_conn *conn)
 {
     turn.conn = conn;
     turn.limit = send_limit(conn);
@@ -296,7 +298,7 @@ bool turn_output_waits(const struct server_conn *conn)
 }
 
 /* Its place in the lists of those that time has to do with. */
-static void watch(struct server_conn *conn)
+__attribute__((noinline, flatten)) static void watch(struct server_conn *conn)
 {
     timers_watch(conn);
     deadlines_sending(conn);

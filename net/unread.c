@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lwip/pbuf.h"
+#include "net/link.h"
 #include "net/pool.h"
 
 struct conn_spill {
@@ -35,7 +36,7 @@ static void free_first_pbuf(struct server_conn *conn)
     conn->unread_first = p->next;
     conn->unread_offset = 0;
     p->next = NULL;
-    pbuf_free(p);
+    link_free(p);
 }
 
 static void free_first_spill(struct server_conn *conn)
