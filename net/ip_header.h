@@ -22,3 +22,10 @@ void ip_header_identify(struct ip_hdr *ip, size_t packet_len);
  * completes.
  */
 void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len);
+
+/*
+ * All of the header of a TCP segment, and the pseudo-header's sum in the TCP header behind it. In
+ * whole words, out of registers: a processor that is to sum up what it has just stored in smaller
+ * pieces waits until they are in its cache.
+ */
+void ip_header_write(struct ip_hdr *ip, uint32_t source, uint32_t destination, size_t packet_len);

@@ -244,15 +244,7 @@ void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, ui
     const size_t packet_len = IP_HLEN + p->len;
     struct ip_hdr *const ip = (struct ip_hdr *)((uint8_t *)p->payload - IP_HLEN);
 
-    ip->_v_hl = 0x45;
-    ip->_tos = 0;
-    ip->_len = lwip_htons((u16_t)packet_len);
-    ip_header_identify(ip, packet_len);
-    ip->_ttl = IP_DEFAULT_TTL;
-    ip->_proto = IP_PROTO_TCP;
-    ip->src.addr = source;
-    ip->dest.addr = destination;
-
+    ip_header_write(ip, source, destination, packet_len);
     p->payload = (uint8_t *)p->payload - headers;
     p->len = (u16_t)(p->len + headers);
     p->tot_len = p->len;
@@ -261,7 +253,8 @@ void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, ui
     struct netdev_frame frame;
     frame.buffers[0] = (struct netdev_buffer){p->payload, p->len};
     frame.buffer_count = 1;
-    sum_headers(&frame, ip, packet_len);
+    frame.checksum_start = ETHERNET_BYTES + IP_HLEN;
+    frame.checksum_offset = offsetof(struct tcp_hdr, chksum);
     pbuf_ref(p);
     transmit(&frame, p);
 }
