@@ -73,7 +73,7 @@ static inline const uint8_t *take_user_id(const uint8_t *at, const uint8_t *last
 }
 
 #define DIGITS_MAX       19 /* as many as fit a word, whichever they are */
-#define EXACT_DIGITS_MAX 15 /* whole numbers of so many are doubles: they are below 2^53 */
+#define EXACT_DIGITS_MAX 15 /* whole numbers of so many are below 2^53 */
 
 _Static_assert(DIGITS_MAX <= DECIMAL_SIMPLE_EXPONENT_MAX, "with all of them after the point too");
 
@@ -85,7 +85,7 @@ static inline const uint8_t *take_digits(const uint8_t *at, uint64_t *number)
     return at;
 }
 
-/* What may follow the `digits` digits before `at`, which are `significand`: a fraction. */
+/* A number that is not simply whole: `digits` digits before `at`, which are `significand`. */
 __attribute__((noinline)) static const uint8_t *take_fraction(const uint8_t *at, ptrdiff_t digits,
                                                               uint64_t significand, bool negative,
                                                               struct event *event)
@@ -102,6 +102,7 @@ __attribute__((noinline)) static const uint8_t *take_fraction(const uint8_t *at,
         return NULL;
     const bool simple = decimal_simple(significand, -(int)fraction_digits, negative, &event->value);
     assert(simple);
+    event->is_whole = false;
     return at;
 }
 
@@ -115,10 +116,11 @@ static inline const uint8_t *take_value(const uint8_t *at, struct event *event)
     const ptrdiff_t digits = at - start;
     if (digits == 0 || (*start == '0' && digits > 1))
         return NULL;
-    if (*at == '.' || digits > EXACT_DIGITS_MAX)
+    /* The negative ones are not whole, for one of them is -0. */
+    if (*at == '.' || digits > EXACT_DIGITS_MAX || negative)
         return take_fraction(at, digits, significand, negative, event);
-    const double whole = (double)(int64_t)significand;
-    event->value = negative ? -whole : whole;
+    event->whole = (int64_t)significand;
+    event->is_whole = true;
     return at;
 }
 

@@ -21,8 +21,16 @@
 struct event {
     const uint8_t *user_id; /* decoded bytes; in the body given, or in the parser */
     size_t user_id_len;
-    double value; /* finite */
+    /* Its value, finite: `whole` if is_whole, which is not below 0 and below 2^53; else `value`. */
+    bool is_whole;
+    int64_t whole;
+    double value;
 };
+
+static inline double event_value(const struct event *event)
+{
+    return event->is_whole ? (double)event->whole : event->value;
+}
 
 /*
  * The plain form: {"userId":"...","value":N}, members in either order, JSON white space anywhere it

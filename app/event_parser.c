@@ -455,6 +455,7 @@ enum event_error event_end(struct event_parser *parser, struct event *event)
         return EVENT_VALUE_RANGE;
     event->user_id = parser->user_id;
     event->user_id_len = parser->user_id_len;
+    event->is_whole = false;
     event->value = value;
     return EVENT_OK;
 }

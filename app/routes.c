@@ -214,7 +214,7 @@ static void answer_event(struct server_conn *conn, struct connection *c)
             event_error_has_offset(error) ? event_error_offset(&c->event) : SIZE_MAX;
         routes.metrics.events_failed[error]++;
         answer_error(conn, c, 400, event_error_text(error), offset);
-    } else if (!stats_add(&routes.stats, event.user_id, event.user_id_len, event.value)) {
+    } else if (!stats_add(&routes.stats, &event)) {
         routes.metrics.events_full++;
         answer_error(conn, c, 507, "no room for another user", SIZE_MAX);
     } else {
@@ -431,7 +431,7 @@ __attribute__((noinline, flatten)) static size_t take_plain_events(struct server
         const size_t request_len = head.head_len + head.content_len;
         if (request_len > len - used || !head.mark ||
             !event_parse(bytes + used + head.head_len, head.content_len, &event) ||
-            !stats_add(&routes.stats, event.user_id, event.user_id_len, event.value))
+            !stats_add(&routes.stats, &event))
             break; /* take_request() says what is to be said about it */
         used += request_len;
         space -= answer_bytes;

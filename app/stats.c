@@ -9,12 +9,15 @@ void stats_init(struct stats *stats, struct users *users)
     sum_clear(&stats->sum);
 }
 
-bool stats_add(struct stats *stats, const uint8_t *user_id, size_t user_id_len, double value)
+bool stats_add(struct stats *stats, const struct event *event)
 {
     /* The one step that can fail comes first. */
-    if (users_insert(stats->users, user_id, user_id_len) == USERS_FULL)
+    if (users_insert(stats->users, event->user_id, event->user_id_len) == USERS_FULL)
         return false;
-    sum_add(&stats->sum, value);
+    if (event->is_whole)
+        sum_add_whole(&stats->sum, event->whole);
+    else
+        sum_add(&stats->sum, event->value);
     stats->count++;
     return true;
 }

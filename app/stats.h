@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/event.h"
 #include "app/sum.h"
 #include "app/users.h"
 
@@ -22,8 +23,7 @@ void stats_init(struct stats *stats, struct users *users);
  * Counts one event. False: its user is new and there is no room for another; nothing of the event
  * is counted.
  */
-__attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const uint8_t *user_id,
-                                                   size_t user_id_len, double value);
+__attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const struct event *event);
 
 #define STATS_TEXT_BYTES_MAX 160
 

@@ -83,6 +83,15 @@ void sum_add(struct sum *sum, double value)
         carry_when_due(sum);
 }
 
+void sum_add_whole(struct sum *sum, int64_t value)
+{
+    int64_t *const chunk = &sum->chunk[-UNIT_EXPONENT / 32];
+    chunk[0] += (uint32_t)((uint64_t)value << -UNIT_EXPONENT % 32);
+    chunk[1] += value >> (32 - -UNIT_EXPONENT % 32);
+    if (__builtin_expect(--sum->adds_until_carry == 0, 0))
+        carry_when_due(sum);
+}
+
 /* The sum in units of 2^UNIT_EXPONENT, without its sign; true when that is negative. */
 static bool magnitude_of(const struct sum *sum, struct bignum *number)
 {

@@ -18,6 +18,9 @@ void sum_clear(struct sum *sum);
 /* Adds a finite double. Exact; cannot fail before 2^63 additions. */
 void sum_add(struct sum *sum, double value);
 
+/* The same of a whole number, 0 to 2^53, of which there is no double to be taken apart. */
+void sum_add_whole(struct sum *sum, int64_t value);
+
 /*
  * The exact sum, rounded once to the nearest double, ties to even. Beyond the largest finite
  * double: that one, with the sum's sign. Zero is +0.0.

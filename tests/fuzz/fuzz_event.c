@@ -59,9 +59,10 @@ static struct outcome parse(struct event_parser *parser, const uint8_t *body, si
 
 static bool same_event(const struct event *left, const struct event *right)
 {
+    const double value = event_value(left), other = event_value(right);
     return left->user_id_len == right->user_id_len &&
            memcmp(left->user_id, right->user_id, left->user_id_len) == 0 &&
-           memcmp(&left->value, &right->value, sizeof left->value) == 0;
+           memcmp(&value, &other, sizeof value) == 0;
 }
 
 static unsigned depth_of(json_t *json)
@@ -99,6 +100,7 @@ static enum event_error expected(json_t *root, struct event *event)
         return EVENT_VALUE_MISSING;
     if (!json_is_real(value))
         return EVENT_VALUE_TYPE;
+    event->is_whole = false;
     event->value = json_real_value(value);
     return EVENT_OK;
 }

@@ -163,15 +163,13 @@ static void see_event(const uint8_t *user_id, size_t user_id_len, double value, 
     sim_mix(&event, sizeof event);
 }
 
-bool __real_stats_add(struct stats *stats, const uint8_t *user_id, size_t user_id_len,
-                      double value);
-bool __wrap_stats_add(struct stats *stats, const uint8_t *user_id, size_t user_id_len,
-                      double value);
+bool __real_stats_add(struct stats *stats, const struct event *event);
+bool __wrap_stats_add(struct stats *stats, const struct event *event);
 
-bool __wrap_stats_add(struct stats *stats, const uint8_t *user_id, size_t user_id_len, double value)
+bool __wrap_stats_add(struct stats *stats, const struct event *event)
 {
-    const bool counted = __real_stats_add(stats, user_id, user_id_len, value);
-    see_event(user_id, user_id_len, value, counted);
+    const bool counted = __real_stats_add(stats, event);
+    see_event(event->user_id, event->user_id_len, event_value(event), counted);
     return counted;
 }
 

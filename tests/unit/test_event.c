@@ -35,7 +35,7 @@ static enum event_error parse_bytes(const uint8_t *body, size_t len)
 static bool is_event(const char *user_id, size_t user_id_len, double value)
 {
     return event.user_id_len == user_id_len && memcmp(event.user_id, user_id, user_id_len) == 0 &&
-           number_bits(event.value) == number_bits(value);
+           number_bits(event_value(&event)) == number_bits(value);
 }
 
 static bool accepts(const uint8_t *body, size_t len, const char *user_id, size_t user_id_len,

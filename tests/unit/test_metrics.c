@@ -94,7 +94,9 @@ TEST(metrics_fit_with_every_counter_at_its_greatest)
     start();
     memset(&metrics, 0xff, sizeof metrics);
     memset(&machine, 0xff, sizeof machine);
-    CHECK(stats_add(&stats, (const uint8_t *)"u", 1, -DBL_MIN * 1.2345678901234567));
+    const struct event event = {
+        .user_id = (const uint8_t *)"u", .user_id_len = 1, .value = -DBL_MIN * 1.2345678901234567};
+    CHECK(stats_add(&stats, &event));
     stats.count = UINT64_MAX;
     const size_t len = print();
     CHECK(len > 9000);

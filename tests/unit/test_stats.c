@@ -16,7 +16,9 @@ static void start(uint64_t users_max)
 
 static bool add(const char *user_id, double value)
 {
-    return stats_add(&stats, (const uint8_t *)user_id, strlen(user_id), value);
+    const struct event event = {
+        .user_id = (const uint8_t *)user_id, .user_id_len = strlen(user_id), .value = value};
+    return stats_add(&stats, &event);
 }
 
 static bool prints(const char *expected)

@@ -95,6 +95,28 @@ TEST(sum_is_exact_in_any_order)
     CHECK_EQ(number_bits(sum_value(&sum)), 0);
 }
 
+TEST(sum_takes_whole_numbers_as_the_doubles_that_they_are)
+{
+    static const int64_t values[] = {0,       1,          345,         (1 << 13) - 1,
+                                     1 << 13, 0xffffffff, 0x100000000, (INT64_C(1) << 53) - 1};
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct sum of_doubles;
+        sum_clear(&of_doubles);
+        sum_clear(&sum);
+        sum_add(&of_doubles, -0x1.8p-60); /* to be seen if anything was lost */
+        sum_add(&sum, -0x1.8p-60);
+        for (unsigned j = 0; j < 2500; j++) { /* a carry is due after 1,000 */
+            sum_add(&of_doubles, (double)values[i]);
+            sum_add_whole(&sum, values[i]);
+        }
+        CHECK_EQ(number_bits(sum_value(&sum)), number_bits(sum_value(&of_doubles)));
+        CHECK_EQ(number_bits(sum_average(&sum, 3)), number_bits(sum_average(&of_doubles, 3)));
+        for (unsigned j = 0; j < 2500; j++)
+            sum_add(&sum, -(double)values[i]);
+        CHECK(sum_value(&sum) == -0x1.8p-60);
+    }
+}
+
 /* Far more than a chunk holds between carries, of those that change a chunk most, both ways. */
 TEST(sum_carries_before_a_chunk_overflows)
 {
