@@ -46,32 +46,39 @@ enum conn_deadline {
 #define CONN_ACK_DUE  0x20 /* an ACK that waits for the answer to carry it */
 #define CONN_RESTED   0x40 /* has entered TIME-WAIT */
 
+#define CONN_TIMED    0x80 /* in one of the timers' lists */
+
 /* A block of bytes that could not be taken in the batch that brought them (unread.c). */
 struct conn_spill;
 
+/*
+ * By cache lines: what the arrival of a request touches, what its answer does, and what neither
+ * does when all goes well. Of a PCB they touch all four, of the application's state one.
+ */
 struct server_conn {
-    uint64_t key; /* conns_key() */
-    struct server_conn *hash_next;
+    uint64_t key;        /* conns_key() */
     struct tcp_pcb *pcb; /* NULL once CONN_GONE */
     void *state;         /* the application's; NULL unless CONN_OPEN */
     struct pbuf *unread_first, *unread_last;
+    struct conn_spill *spill_first;
     uint16_t unread_offset; /* bytes of unread_first that were taken */
     uint8_t phase, deadline, flags;
     uint8_t slice;  /* of the timers (timers.c) */
     uint16_t owed;  /* blocks set aside for what has come in this batch (turn.c) */
     uint8_t mac[6]; /* where its segments come from, and go to (link.c) */
 
-    struct server_conn *touched_next;
+    _Alignas(64) struct server_conn *touched_next;
     struct list_node deadline_node;
     uint64_t deadline_since_ns;
+    struct list_node sending_node; /* output waits for acknowledgement (deadlines.c) */
+    uint64_t progress_ns;          /* when an octet was last acknowledged, or the wait began */
+    uint32_t acked;                /* up to here */
 
-    /* Output waits for acknowledgement (deadlines.c). */
-    struct list_node sending_node;
-    uint64_t sending_examined_ns;
-    uint64_t progress_ns; /* when an octet was last acknowledged, or the wait began */
-    uint32_t acked;       /* up to here */
-
+    _Alignas(64) struct server_conn *hash_next;
     struct list_node timed_node; /* lwIP's timers have to do with it (timers.c) */
     struct list_node retry_node; /* could not go on for want of memory or descriptors (turn.c) */
-    struct conn_spill *spill_first, *spill_last;
+    uint64_t sending_examined_ns;
+    struct conn_spill *spill_last;
 };
+
+_Static_assert(sizeof(struct server_conn) == 3 * 64, "each part is a cache line");

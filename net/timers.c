@@ -63,8 +63,10 @@ static void stop_stale_persist(struct tcp_pcb *pcb)
 void timers_watch(struct server_conn *conn)
 {
     stop_stale_persist(conn->pcb);
-    if (list_is_alone(&conn->timed_node) && is_timed(conn->pcb))
-        list_append(&timers.slices[conn->slice % SLICES], &conn->timed_node);
+    if ((conn->flags & CONN_TIMED) != 0 || !is_timed(conn->pcb))
+        return;
+    conn->flags |= CONN_TIMED;
+    list_append(&timers.slices[conn->slice % SLICES], &conn->timed_node);
 }
 
 /*
@@ -93,6 +95,7 @@ static tcpflags_t join(struct list_node *slice)
         struct server_conn *const conn = list_entry(node, struct server_conn, timed_node);
         next = node->next;
         if (!is_timed(conn->pcb)) {
+            conn->flags &= (uint8_t)~CONN_TIMED;
             list_remove(node);
             continue;
         }
