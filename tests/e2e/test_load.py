@@ -1,10 +1,15 @@
 """The load client against the appliance: many connections, and an exact check at the end."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
+import time
 from fractions import Fraction
 
 from harness import expect
+from machine import loopback_port
 from model import Model
 from wire import Client, event, stats_text
 
@@ -69,6 +74,46 @@ def check_wrong_server_is_noticed(suite):
         expect("FAILURE" in text and "SUCCESS" not in text, True, text)
 
 
+def expect_given_up(suite, server, address, number):
+    """The server gets the signal in the middle of the load: that is said, and soon the end."""
+    command = [suite.load, "--no-check", "-n", "1000000000", "-c", "16", "--request-timeout-ms",
+               "500", "--stall-timeout-s", "5", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as load:
+        try:
+            expect(any(line.startswith("Completed:") for line in load.stdout), True, "progress")
+            server.send_signal(number)
+            text, _ = load.communicate(timeout=120)
+        finally:
+            load.kill()
+    expect(load.returncode, 1, "exit status")
+    expect("No answer for " in text, True, text)
+    expect("FAILURE: stopped early (no answer for 5 s);" in text, True, text)
+
+
+def check_server_stops(suite):
+    """It neither answers nor refuses: each connection is given up, and so is the run."""
+    with suite.boot() as machine:
+        expect_given_up(suite, machine.process, f"{machine.address}:{machine.port}",
+                        signal.SIGSTOP)
+
+
+def check_server_dies(suite):
+    """What was in flight is reset, connections are refused: none is left that could time out."""
+    port = loopback_port()
+    with subprocess.Popen([os.path.join(os.path.dirname(suite.load), "null-server"), str(port)],
+                          stderr=subprocess.DEVNULL) as server:
+        try:
+            while server.poll() is None:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            expect_given_up(suite, server, f"127.0.0.1:{port}", signal.SIGKILL)
+        finally:
+            server.kill()
+
+
 def run(suite):
     suite.each([
         ("100,000 over 1,000 connections", suite, 100000, False, "-c", "1000"),
@@ -82,3 +127,5 @@ def run(suite):
     suite.each([("50,000 over 10,000 connections", suite)], check_ten_thousand)
     suite.each([("the load client notices an event too many", suite)],
                check_wrong_server_is_noticed)
+    suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
+    suite.each([("the load client gives a server up that dies", suite)], check_server_dies)

@@ -12,7 +12,7 @@
 
 #define TICK_NS          100000000ULL   /* deadlines are looked at, failed handshakes tried again */
 #define WARM_LIMIT_NS    30000000000ULL /* then it starts with the connections there are */
-#define STALL_LIMIT_NS   30000000000ULL /* no answer for so long: given up */
+#define NOTICE_NS        3000000000ULL  /* silence, or connecting, for so long is worth a line */
 #define PROGRESS_EACH    100000U
 #define EVENTS_AT_ONCE   256
 #define SECOND_NS        1000000000ULL
@@ -35,6 +35,7 @@ struct engine {
     struct queue available; /* open loop: can take a request; --close: CLOSED and without one */
     uint64_t claimed;       /* requests sent, or (--close) promised to a connection */
     uint64_t start_ns, tick_ns, second_ns, second_counted, progress_at;
+    uint64_t notice_ns; /* how long a silence gets its next line */
     bool running;
 };
 
@@ -223,9 +224,55 @@ static void engine_handle(struct engine *engine, struct connection *connection, 
     }
 }
 
+/*
+ * Whether the server has something to answer, or would have if it let connections be opened. When
+ * it is gone no request is in flight, for none can be sent: that is silence too.
+ */
+static bool engine_is_owed(const struct engine *engine, uint64_t now_ns)
+{
+    return engine->session->completed != engine->claimed || !engine_is_open_loop(engine) ||
+           engine_intended_ns(engine, engine->claimed) <= now_ns;
+}
+
+static void engine_print_notice(const struct engine *engine, uint64_t silence_ns)
+{
+    const struct options *options = engine->options;
+    const unsigned long long silence_s = silence_ns / SECOND_NS;
+    if (!engine->running)
+        fprintf(stderr, "Connecting: %u of %u connections after %llu s\n", (unsigned)engine->open,
+                (unsigned)options->connections, silence_s);
+    else
+        fprintf(stderr,
+                "No answer for %llu s: %llu/%llu completed, %u of %u connections open; "
+                "given up after %u s\n",
+                silence_s, (unsigned long long)engine->session->completed,
+                (unsigned long long)options->requests, (unsigned)engine->open,
+                (unsigned)options->connections, (unsigned)options->stall_timeout_s);
+}
+
+/* Says when nothing comes, and gives the run up when that lasts. */
+static void engine_watch(struct engine *engine, uint64_t now_ns)
+{
+    static char stopped[48];
+    struct session *session = engine->session;
+    if (engine->running && !engine_is_owed(engine, now_ns))
+        session->answered_ns = now_ns;
+    const uint64_t silence_ns = now_ns - session->answered_ns;
+    if (silence_ns < NOTICE_NS)
+        engine->notice_ns = NOTICE_NS;
+    if (silence_ns >= engine->notice_ns && !engine->options->quiet) {
+        engine_print_notice(engine, silence_ns);
+        engine->notice_ns = silence_ns + NOTICE_NS;
+    }
+    if (engine->running && silence_ns >= engine->options->stall_timeout_s * SECOND_NS) {
+        snprintf(stopped, sizeof stopped, "no answer for %u s",
+                 (unsigned)engine->options->stall_timeout_s);
+        engine->result->stopped = stopped;
+    }
+}
+
 static void engine_tick(struct engine *engine, uint64_t now_ns)
 {
-    const struct session *session = engine->session;
     while (engine->to_retry.count > 0)
         queue_push(&engine->to_open, queue_pop(&engine->to_retry));
     for (uint32_t i = 0; i < engine->options->connections; i++) {
@@ -240,10 +287,7 @@ static void engine_tick(struct engine *engine, uint64_t now_ns)
             engine->open--;
         engine_closed(engine, connection, before == CONNECTION_CONNECTING);
     }
-    if (session->completed == engine->claimed)
-        engine->session->answered_ns = now_ns; /* nothing is awaited: no stall */
-    else if (engine->running && now_ns - session->answered_ns > STALL_LIMIT_NS)
-        engine->result->stopped = "no answer for 30 s";
+    engine_watch(engine, now_ns);
 }
 
 static void engine_report(struct engine *engine, uint64_t now_ns)
@@ -308,6 +352,7 @@ static void engine_turn(struct engine *engine)
 static void engine_warm(struct engine *engine)
 {
     const uint64_t begin_ns = session_now_ns();
+    engine->session->answered_ns = begin_ns; /* the silence before the first request */
     for (uint32_t i = 0; i < engine->options->connections; i++)
         queue_push(&engine->to_open, &engine->connections[i]);
     while (engine->open < engine->options->connections &&

@@ -8,7 +8,8 @@
  *              that has waited longest; when none can take it, its latency grows meanwhile.
  *
  * Whatever becomes of a connection, the run goes on: a request whose answer is lost is not sent
- * again (the server may have counted it); a handshake that fails is tried again.
+ * again (the server may have counted it); a handshake that fails is tried again. When nothing is
+ * answered at all, it says so every few seconds, and ends after options.stall_timeout_s.
  */
 #pragma once
 

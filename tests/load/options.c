@@ -22,6 +22,7 @@ static const char options_help[] =
     "      --data fasterapi|go   user_<i mod 75000>; i mod 1000, or that + 0.5 (fasterapi)\n"
     "      --connecting N        handshakes in progress at once (64)\n"
     "      --request-timeout-ms MS  an answer takes longer: counted, reconnected (10000)\n"
+    "      --stall-timeout-s S   nothing at all is answered for so long: stopped, a failure (30)\n"
     "      --timeout-s S         the whole run takes longer: stopped, a failure (600)\n"
     "      --no-check            do not ask for /stats\n"
     "      --json FILE           the report as JSON, too; -: standard output\n"
@@ -98,7 +99,18 @@ static enum workload_data options_data(const char *text)
     options_fail("--data: \"%s\" is neither fasterapi nor go", text);
 }
 
-enum { URL = 256, RATE, CLOSE, DATA, CONNECTING, REQUEST_TIMEOUT, TIMEOUT, NO_CHECK, JSON };
+enum {
+    URL = 256,
+    RATE,
+    CLOSE,
+    DATA,
+    CONNECTING,
+    REQUEST_TIMEOUT,
+    STALL_TIMEOUT,
+    TIMEOUT,
+    NO_CHECK,
+    JSON
+};
 
 static const struct option options_long[] = {
     {"url", required_argument, NULL, URL},
@@ -110,6 +122,7 @@ static const struct option options_long[] = {
     {"data", required_argument, NULL, DATA},
     {"connecting", required_argument, NULL, CONNECTING},
     {"request-timeout-ms", required_argument, NULL, REQUEST_TIMEOUT},
+    {"stall-timeout-s", required_argument, NULL, STALL_TIMEOUT},
     {"timeout-s", required_argument, NULL, TIMEOUT},
     {"no-check", no_argument, NULL, NO_CHECK},
     {"json", required_argument, NULL, JSON},
@@ -151,6 +164,10 @@ static void options_set(struct options *options, int which)
         options->request_timeout_ms =
             (uint32_t)options_number("--request-timeout-ms", optarg, 1, 3600000);
         return;
+    case STALL_TIMEOUT:
+        options->stall_timeout_s =
+            (uint32_t)options_number("--stall-timeout-s", optarg, 1, 1000000);
+        return;
     case TIMEOUT:
         options->timeout_s = (uint32_t)options_number("--timeout-s", optarg, 1, 1000000);
         return;
@@ -180,6 +197,7 @@ void options_parse(int argc, char **argv, struct options *options)
                                 .check = true,
                                 .data = WORKLOAD_FASTERAPI,
                                 .request_timeout_ms = 10000,
+                                .stall_timeout_s = 30,
                                 .timeout_s = 600};
     int which;
     while ((which = getopt_long(argc, argv, "n:c:d:qh", options_long, NULL)) != -1)

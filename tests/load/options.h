@@ -26,7 +26,8 @@ struct options {
     bool quiet;           /* no progress lines */
     enum workload_data data;
     uint32_t request_timeout_ms;
-    uint32_t timeout_s;    /* of the whole run */
+    uint32_t stall_timeout_s; /* without any answer while one is owed */
+    uint32_t timeout_s;       /* of the whole run */
     const char *json_path; /* NULL: none; "-": standard output, the text goes to standard error */
 };
 
