@@ -74,6 +74,18 @@ def check_wrong_server_is_noticed(suite):
         expect("FAILURE" in text and "SUCCESS" not in text, True, text)
 
 
+def check_inexact_sum(suite):
+    """Others' events have made the sum too large to tell this run's share."""
+    with suite.boot() as machine:
+        with Client(machine) as client:
+            expect(client.ask(event(b'{"userId":"a","value":1e300}')).status, 200)
+        done = subprocess.run([suite.load, "-n", "1000", "-c", "4",
+                               f"{machine.address}:{machine.port}"], capture_output=True, text=True)
+        expect(done.returncode, 3, f"exit status; {done.stdout}")
+        expect("INCONCLUSIVE" in done.stdout and "SUCCESS" not in done.stdout, True, done.stdout)
+        expect("1e+300           cannot be checked: " in done.stdout, True, done.stdout)
+
+
 def expect_given_up(suite, server, address, number):
     """The server gets the signal in the middle of the load: that is said, and soon the end."""
     command = [suite.load, "--no-check", "-n", "1000000000", "-c", "16", "--request-timeout-ms",
@@ -127,5 +139,6 @@ def run(suite):
     suite.each([("50,000 over 10,000 connections", suite)], check_ten_thousand)
     suite.each([("the load client notices an event too many", suite)],
                check_wrong_server_is_noticed)
+    suite.each([("the load client says what it cannot check", suite)], check_inexact_sum)
     suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
     suite.each([("the load client gives a server up that dies", suite)], check_server_dies)

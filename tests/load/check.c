@@ -1,6 +1,7 @@
 #include "tests/load/check.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,11 +35,16 @@ void check_number_text(double value, char text[STATS_NUMBER_BYTES_MAX])
     snprintf(text, STATS_NUMBER_BYTES_MAX, "%.*f", decimals, value);
 }
 
+static enum check_outcome check_outcome_of(bool good)
+{
+    return good ? CHECK_GOOD : CHECK_WRONG;
+}
+
 static void check_count(struct check *check, const char *name, uint64_t actual, uint64_t min,
                         uint64_t max, const char *why_range)
 {
     check->name = name;
-    check->good = actual >= min && actual <= max;
+    check->outcome = check_outcome_of(actual >= min && actual <= max);
     snprintf(check->actual, sizeof check->actual, "%" PRIu64, actual);
     if (min == max)
         snprintf(check->expected, sizeof check->expected, "%" PRIu64, min);
@@ -55,22 +61,30 @@ static void check_sum(struct check *check, const struct stats *before, const str
     check->name = "sum";
     snprintf(check->actual, sizeof check->actual, "%s", after->sum);
     if (!check_halves(before->sum, &start)) {
+        check->outcome = CHECK_UNKNOWN;
         snprintf(check->expected, sizeof check->expected,
-                 "unknown: the sum before, %s, was no multiple of 0.5 below 2^52", before->sum);
+                 "the sum before, %s, was no multiple of 0.5 below 2^52", before->sum);
         return;
     }
     const int64_t min = start + (int64_t)tallies->counted.half_sum;
     const int64_t max = min + (int64_t)tallies->uncertain.half_sum;
+    if ((double)max >= HALVES_MAX) {
+        check->outcome = CHECK_UNKNOWN;
+        snprintf(check->expected, sizeof check->expected,
+                 "the sum before, %s, and what was sent go beyond 2^52", before->sum);
+        return;
+    }
     check_number_text((double)min / 2, min_text);
     check_number_text((double)max / 2, max_text);
     if (tallies->uncertain.requests == 0) {
         snprintf(check->expected, sizeof check->expected, "%s", min_text);
-        check->good = strcmp(after->sum, min_text) == 0;
+        check->outcome = check_outcome_of(strcmp(after->sum, min_text) == 0);
         return;
     }
     snprintf(check->expected, sizeof check->expected, "%s to %s (answers were lost)", min_text,
              max_text);
-    check->good = check_halves(after->sum, &actual) && actual >= min && actual <= max;
+    check->outcome =
+        check_outcome_of(check_halves(after->sum, &actual) && actual >= min && actual <= max);
 }
 
 /* The average is that of the sum and the total beside it; these have checks of their own. */
@@ -80,18 +94,21 @@ static void check_average(struct check *check, const struct stats *after)
     check->name = "avg";
     snprintf(check->actual, sizeof check->actual, "%s", after->avg);
     if (!check_halves(after->sum, &halves)) {
-        snprintf(check->expected, sizeof check->expected, "unknown: the sum is no multiple of 0.5");
+        check->outcome = CHECK_UNKNOWN;
+        snprintf(check->expected, sizeof check->expected,
+                 "the sum is no multiple of 0.5 below 2^52");
         return;
     }
     const double count = (double)after->total_requests;
     char expected[STATS_NUMBER_BYTES_MAX];
     check_number_text(count == 0 ? 0 : (double)halves / (2 * count), expected);
     snprintf(check->expected, sizeof check->expected, "%s", expected);
-    check->good = strcmp(after->avg, expected) == 0;
+    check->outcome = check_outcome_of(strcmp(after->avg, expected) == 0);
 }
 
-bool check_stats(const struct stats *before, const struct stats *after,
-                 const struct workload_tallies *tallies, struct check checks[CHECK_COUNT])
+enum check_outcome check_stats(const struct stats *before, const struct stats *after,
+                               const struct workload_tallies *tallies,
+                               struct check checks[CHECK_COUNT])
 {
     const uint64_t total = before->total_requests + tallies->counted.requests;
     const bool fresh = before->total_requests == 0;
@@ -106,8 +123,32 @@ bool check_stats(const struct stats *before, const struct stats *after,
                 fresh ? "answers were lost" : "the server was not fresh");
     check_sum(&checks[2], before, after, tallies);
     check_average(&checks[3], after);
+    enum check_outcome worst = CHECK_GOOD;
     for (size_t i = 0; i < CHECK_COUNT; i++)
-        if (!checks[i].good)
-            return false;
-    return true;
+        if (checks[i].outcome < worst)
+            worst = checks[i].outcome;
+    return worst;
+}
+
+void check_print(const struct check checks[CHECK_COUNT], FILE *out)
+{
+    static const char *const outcomes[] = {[CHECK_WRONG] = "WRONG, expected:",
+                                           [CHECK_UNKNOWN] = "cannot be checked:",
+                                           [CHECK_GOOD] = "as expected:"};
+    for (size_t i = 0; i < CHECK_COUNT; i++)
+        fprintf(out, "%-14s %-16s %s %s\n", checks[i].name, checks[i].actual,
+                outcomes[checks[i].outcome], checks[i].expected);
+}
+
+void check_print_json(const struct check checks[CHECK_COUNT], FILE *out)
+{
+    static const char *const outcomes[] = {
+        [CHECK_WRONG] = "wrong", [CHECK_UNKNOWN] = "unknown", [CHECK_GOOD] = "good"};
+    for (size_t i = 0; i < CHECK_COUNT; i++)
+        fprintf(out,
+                "%s{\"name\": \"%s\", \"outcome\": \"%s\", \"expected\": \"%s\", "
+                "\"actual\": \"%s\"}",
+                i == 0 ? "[" : ", ", checks[i].name, outcomes[checks[i].outcome],
+                checks[i].expected, checks[i].actual);
+    fprintf(out, "]");
 }

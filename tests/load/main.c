@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         if (stats_fetch(&options.address, options.authority, STATS_TIMEOUT_MS, &after,
                         stats_error)) {
             report.after = &after;
-            report.checks_good = check_stats(&before, &after, &tallies, report.checks);
+            report.checks_outcome = check_stats(&before, &after, &tallies, report.checks);
         } else {
             report.stats_error = stats_error;
         }
@@ -85,5 +85,5 @@ int main(int argc, char **argv)
     report_print(&report, text);
     if (!main_write_json(&report))
         return 2;
-    return report_is_success(&report) ? 0 : 1;
+    return (int)report_verdict(&report);
 }

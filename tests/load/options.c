@@ -30,7 +30,8 @@ static const char options_help[] =
     "  -h, --help                this text\n"
     "\n"
     "Exit status: 0 only when it prints SUCCESS; 1 when it prints FAILURE; 2 for a wrong\n"
-    "command line or want of resources.\n";
+    "command line or want of resources; 3 when it prints INCONCLUSIVE: nothing is wrong, but\n"
+    "what others had sent before left a sum from which this run's share cannot be told.\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void options_fail(const char *format, ...)
 {

@@ -15,11 +15,18 @@ struct report {
         *after;                       /* after: NULL if it could not be had, or was not asked for */
     const char *stats_error;          /* why; NULL if there was no error */
     struct check checks[CHECK_COUNT]; /* valid with `after` */
-    bool checks_good;
+    enum check_outcome checks_outcome;
 };
 
-/* Every request was answered 200, and /stats agrees where it was to be asked. */
-bool report_is_success(const struct report *report);
+/* Its numbers are the program's exit statuses. */
+enum report_verdict {
+    REPORT_SUCCESS = 0, /* every request was answered 200, and /stats agrees where it was asked */
+    REPORT_FAILURE = 1,
+    REPORT_INCONCLUSIVE = 3, /* answered 200, and nothing in /stats is wrong, but not all of it
+                                can be checked */
+};
+
+enum report_verdict report_verdict(const struct report *report);
 
 void report_print(const struct report *report, FILE *out);
 

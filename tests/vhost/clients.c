@@ -150,7 +150,7 @@ static void take_stats(uint32_t slot, const uint8_t *bytes, size_t len)
     static const struct stats fresh = {.sum = "0.0", .avg = "0.0"};
     const struct workload_tallies tallies = workload_get_tallies(state.workload);
     state.result->has_stats = true;
-    state.result->checks_good =
+    state.result->checks_outcome =
         check_stats(&fresh, &state.result->stats, &tallies, state.result->checks);
     response_reset(&client->response);
 }

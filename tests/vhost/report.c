@@ -104,11 +104,7 @@ static void print_stats(const struct run_result *result, FILE *out)
         fprintf(out, "/stats was not had\n");
         return;
     }
-    for (size_t i = 0; i < CHECK_COUNT; i++) {
-        const struct check *const check = &result->checks[i];
-        fprintf(out, "%-14s %-16s %s %s\n", check->name, check->actual,
-                check->good ? "as expected:" : "WRONG, expected:", check->expected);
-    }
+    check_print(result->checks, out);
 }
 
 void report_print(const struct run_options *options, const struct run_result *result, FILE *out)
@@ -206,11 +202,10 @@ void report_print_json(const struct run_options *options, const struct run_resul
             ", \"closed\": %" PRIu64 ", \"status\": %" PRIu64 ", \"malformed\": %" PRIu64 "},\n",
             e->connect, e->reset, e->timeout, e->closed, e->status, e->malformed);
     print_json_wire(out);
-    fprintf(out, " \"checks\": [");
-    for (size_t i = 0; i < CHECK_COUNT && result->has_stats; i++)
-        fprintf(out, "%s{\"name\": \"%s\", \"good\": %s, \"expected\": \"%s\", \"actual\": \"%s\"}",
-                i == 0 ? "" : ", ", result->checks[i].name,
-                result->checks[i].good ? "true" : "false", result->checks[i].expected,
-                result->checks[i].actual);
-    fprintf(out, "]}\n");
+    fprintf(out, " \"checks\": ");
+    if (result->has_stats)
+        check_print_json(result->checks, out);
+    else
+        fprintf(out, "[]");
+    fprintf(out, "}\n");
 }

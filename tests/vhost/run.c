@@ -234,6 +234,6 @@ bool run_is_success(const struct run_result *result)
 
     return result->stopped == NULL && result->issued > 0 && result->answered == result->issued &&
            e->connect + e->reset + e->timeout + e->closed + e->status + e->malformed == 0 &&
-           result->has_stats && result->checks_good && link_get_counters()->insane == 0 &&
-           tcp_get_counters()->bad == 0;
+           result->has_stats && result->checks_outcome == CHECK_GOOD &&
+           link_get_counters()->insane == 0 && tcp_get_counters()->bad == 0;
 }

@@ -52,7 +52,7 @@ struct run_result {
     bool has_stats;
     struct stats stats;
     struct check checks[CHECK_COUNT];
-    bool checks_good;
+    enum check_outcome checks_outcome;
 };
 
 /* `stop`: ends it early when it becomes true (a signal). */
