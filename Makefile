@@ -314,7 +314,7 @@ build/bench/linux-init: $(init_objects)
 build/bench/native: $(native_objects)
 build/bench/%: static := -static
 build/bench/native: static := -flto=auto
-test_tools := build/tally-load build/tally-abuse build/null-server
+test_tools := build/tally-load build/tally-abuse build/tally-vhost build/null-server
 bench_tools := build/tally-load build/tally-abuse build/tally-vhost build/epoll-server \
 	build/bench/native build/bench/epoll-server-static build/bench/linux-init
 tools := $(sort $(test_tools) $(bench_tools))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from harness import expect
 from machine import loopback_port
 from model import Model
 from wire import Client, event, stats_text
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def expected_text(total, go):
@@ -86,6 +89,21 @@ def check_inexact_sum(suite):
         expect("1e+300           cannot be checked: " in done.stdout, True, done.stdout)
 
 
+def check_report_path(suite, *command):
+    """A report that cannot be written is told at once, and nothing begun."""
+    path = "/nonexistent/report"
+    done = subprocess.run([*command, "--json", path], capture_output=True, text=True, timeout=120)
+    expect(done.returncode, 2, f"exit status; {done.stdout}{done.stderr}")
+    expect(f"{path}: No such file or directory" in done.stderr, True, done.stderr)
+    expect(done.stdout, "", "standard output")
+
+
+def check_load_report_path(suite):
+    with suite.boot() as machine:
+        check_report_path(suite, suite.load, f"{machine.address}:{machine.port}")
+        expect(stats_text(machine), Model().text(), "/stats")
+
+
 def expect_given_up(suite, server, address, number):
     """The server gets the signal in the middle of the load: that is said, and soon the end."""
     command = [suite.load, "--no-check", "-n", "1000000000", "-c", "16", "--request-timeout-ms",
@@ -142,3 +160,10 @@ def run(suite):
     suite.each([("the load client says what it cannot check", suite)], check_inexact_sum)
     suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
     suite.each([("the load client gives a server up that dies", suite)], check_server_dies)
+    suite.each([("--json of the load client", suite)], check_load_report_path)
+    tools = os.path.dirname(suite.load)
+    suite.each([("--json of tally-vhost", suite, os.path.join(tools, "tally-vhost"),
+                 "--socket", "/nonexistent/socket"),
+                ("--json of scripts/bench", suite, str(TOP / "scripts/bench")),
+                ("--json of scripts/vhost-bench", suite, str(TOP / "scripts/vhost-bench"))],
+               check_report_path)

@@ -10,11 +10,14 @@
  *     stats.c       GET /stats
  *     check.c       what the server counted against what was sent
  *     report.c      the outcome
+ *     output.c      the file of --json
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/load/output.h"
 #include "tests/load/report.h"
 
 #define STATS_TIMEOUT_MS 10000
@@ -32,19 +35,10 @@ static void main_print_plan(const struct options *options, FILE *out)
     fflush(out);
 }
 
-/* False: --json names a file that cannot be written. */
-static bool main_write_json(const struct report *report)
+__attribute__((noreturn)) static void main_fail_json(const char *path)
 {
-    const char *path = report->options->json_path;
-    if (path == NULL)
-        return true;
-    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
-    if (file == NULL) {
-        perror(path);
-        return false;
-    }
-    report_print_json(report, file);
-    return fflush(file) == 0 && (file == stdout || fclose(file) == 0);
+    fprintf(stderr, "tally-load: --json %s: %s\n", path, strerror(errno));
+    exit(2);
 }
 
 int main(int argc, char **argv)
@@ -63,6 +57,9 @@ int main(int argc, char **argv)
         fprintf(text, "FAILURE: http://%s: %s\n", options.authority, stats_error);
         return 1;
     }
+    FILE *json = NULL;
+    if (options.json_path != NULL && (json = output_open(options.json_path)) == NULL)
+        main_fail_json(options.json_path);
     session.options = &options;
     session.workload = workload_create(options.data, options.authority, options.close);
     main_print_plan(&options, text);
@@ -83,7 +80,11 @@ int main(int argc, char **argv)
         }
     }
     report_print(&report, text);
-    if (!main_write_json(&report))
-        return 2;
+    if (json != NULL) {
+        output_begin(json);
+        report_print_json(&report, json);
+        if (!output_end(json))
+            main_fail_json(options.json_path);
+    }
     return (int)report_verdict(&report);
 }

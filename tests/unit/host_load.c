@@ -5,6 +5,7 @@
  */
 #include "tests/load/check.c"
 #include "tests/load/histogram.c"
+#include "tests/load/output.c"
 #include "tests/load/response.c"
 #include "tests/load/workload.c"
 #include "tests/test.h"
@@ -175,6 +176,52 @@ TEST(load_histogram_counts_ranks)
     histogram_add(&histogram, UINT64_MAX / 2);
     CHECK_EQ(histogram_percentile(&histogram, 100000), UINT64_MAX / 2);
     CHECK_EQ(histogram_percentile(&histogram, 99000), 100);
+}
+
+/* ---- the report's file ---- */
+
+/* Writes `text` to the file, as a report is; returns whether the file then holds that alone. */
+static bool output_replaces(const char *path, const char *text)
+{
+    char held[64] = "";
+    FILE *file = output_open(path);
+    if (file == NULL)
+        return false;
+    output_begin(file);
+    fputs(text, file);
+    if (!output_end(file) || (file = fopen(path, "r")) == NULL)
+        return false;
+    const size_t len = fread(held, 1, sizeof held - 1, file);
+    fclose(file);
+    return len == strlen(text) && strcmp(held, text) == 0;
+}
+
+TEST(load_output_is_opened_before_it_is_written)
+{
+    char path[] = "/tmp/tally-unit-XXXXXX";
+    struct stat status;
+    const int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    close(fd);
+    CHECK(output_replaces(path, "the longer report"));
+    FILE *file = output_open(path); /* a run that ends before its report */
+    CHECK(file != NULL && output_end(file));
+    CHECK(stat(path, &status) == 0 && status.st_size == 17);
+    CHECK(output_replaces(path, "the shorter"));
+    CHECK(unlink(path) == 0);
+    CHECK(output_open("/tmp/tally-unit-none/report") == NULL);
+    CHECK(output_open("/tmp") == NULL);
+    CHECK(output_open("-") == stdout);
+}
+
+TEST(load_output_that_does_not_fit_is_noticed)
+{
+    FILE *file = output_open("/dev/full");
+    CHECK(file != NULL);
+    output_begin(file);
+    fputs("report", file);
+    CHECK(!output_end(file));
+    fclose(file);
 }
 
 /* ---- what was sent, and what the server says ---- */

@@ -34,6 +34,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/load/output.h"
 #include "tests/vhost/link.h"
 #include "tests/vhost/report.h"
 #include "tests/vhost/run.h"
@@ -238,15 +239,11 @@ static struct options parse(int argc, char **argv)
     return options;
 }
 
-static void write_json(const struct options *options, const struct run_result *result)
+static void write_json(const struct options *options, const struct run_result *result, FILE *file)
 {
-    const bool to_stdout = strcmp(options->json, "-") == 0;
-    FILE *const file = to_stdout ? stdout : fopen(options->json, "w");
-
-    if (file == NULL)
-        die(options->json, strerror(errno));
+    output_begin(file);
     report_print_json(&options->run, result, file);
-    if (fflush(file) != 0 || (!to_stdout && fclose(file) != 0))
+    if (!output_end(file))
         die(options->json, strerror(errno));
 }
 
@@ -269,6 +266,9 @@ int main(int argc, char **argv)
     const struct sigaction action = {.sa_handler = on_signal};
     const char *why = NULL;
 
+    FILE *json = NULL;
+    if (options.json != NULL && (json = output_open(options.json)) == NULL)
+        die(options.json, strerror(errno));
     snprintf(authority, sizeof authority, "%s:%u", inet_ntoa(guest), (unsigned)options.run.port);
     options.run.authority = authority;
     if (options.cpu >= 0 && !cpu_pin((unsigned)options.cpu))
@@ -286,10 +286,10 @@ int main(int argc, char **argv)
     }
     link_init(options.address, options.guest);
     run(&options.run, &stop, &result);
-    FILE *const text = options.json != NULL && strcmp(options.json, "-") == 0 ? stderr : stdout;
+    FILE *const text = json == stdout ? stderr : stdout;
     report_print(&options.run, &result, text);
-    if (options.json != NULL)
-        write_json(&options, &result);
+    if (json != NULL)
+        write_json(&options, &result, json);
     if (options.linger)
         linger();
     vhost_user_end();

@@ -1,9 +1,12 @@
 """What every instrument needs: running commands, medians."""
 
+import argparse
 import ctypes
+import json
 import os
 import shutil
 import signal
+import stat
 import statistics
 import subprocess
 
@@ -56,6 +59,23 @@ scratch = None
 
 def scratch_path(name):
     return os.path.join(scratch, name)
+
+
+def output(path):
+    """argparse's type of --json FILE: opened before anything is measured, so that a path that
+    cannot be written is told at once. What it holds stays until write_json()."""
+    try:
+        return open(path, "a", encoding="utf-8")
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
+
+
+def write_json(file, document):
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.truncate(0)
+    with file:
+        json.dump(document, file, indent=1)
+        file.write("\n")
 
 
 def median(values):
