@@ -1,11 +1,13 @@
 """make run's script: boots the appliance on a network of its own, forwards a port of the host to
 it, and leaves nothing behind, however it ends."""
 
+import fcntl
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 
@@ -21,16 +23,22 @@ SECONDS = 30
 class Run:
     """scripts/run, started as `make run` starts it, under a namespace and a port of its own."""
 
+    command = ("scripts/run",)
+    stdin = subprocess.DEVNULL
+
     def __init__(self, suite, port=None, arguments="", **environment):
         self.port = port or loopback_port()
         self.text = ""
         self._grew = threading.Condition()
         self.process = subprocess.Popen(
-            ["scripts/run"], cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            self.command, cwd=TOP, stdin=self.stdin, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=self.prepare,
             env=dict(os.environ, IMAGE=os.path.abspath(suite.elf), NETNS=NAME, PORT=str(self.port),
                      ARGS=arguments, **environment))
         threading.Thread(target=self._read, daemon=True).start()
+
+    def prepare(self):
+        """In the new process, which leads a session without a terminal."""
 
     def _read(self):
         while data := os.read(self.process.stdout.fileno(), 4096):
@@ -69,6 +77,36 @@ class Run:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         subprocess.run(["ip", "netns", "del", NAME], check=False, capture_output=True)
+
+
+class RunInTerminal(Run):
+    """The same in a terminal, by make, which leads its session as in a window of its own."""
+
+    # Without the flags of the make that runs these tests.
+    command = ("env", "MAKEFLAGS=", "make", "-f", "/dev/null",
+               "--eval", "run:\n\t@exec scripts/run", "run")
+
+    def __init__(self, suite, nohup=False):
+        self.nohup = nohup
+        self.terminal, self.stdin = os.openpty()
+        try:
+            super().__init__(suite)
+        finally:
+            os.close(self.stdin)
+
+    def prepare(self):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if self.nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def hang_up(self):
+        os.close(self.terminal)
+        self.terminal = None
+
+    def __exit__(self, *_):
+        if self.terminal is not None:
+            self.hang_up()
+        super().__exit__()
 
 
 def descendants(pid):
@@ -131,6 +169,34 @@ def check_ends(suite, number):
         run.signal(number)
         expect(run.wait(), 0, f"exit status; {run.text}")
         run.wait_for('"totalRequests":1', 1)  # the console's last word
+        expect_nothing_left(run, pids)
+
+
+def check_terminal_gone(suite):
+    """The kernel tells make alone, which tells nobody: the run ends in good order all the same."""
+    with RunInTerminal(suite) as run:
+        run.wait_for("listening on")
+        serve(run)
+        pids = descendants(run.process.pid)
+        run.hang_up()
+        run.wait()
+        run.wait_for('"totalRequests":1', 1)
+        expect_nothing_left(run, pids)
+
+
+def check_nohup(suite):
+    """With nohup it outlives the terminal."""
+    with RunInTerminal(suite, nohup=True) as run:
+        run.wait_for("listening on")
+        pids = descendants(run.process.pid)
+        watchers = [pid for pid in pids
+                    if b"terminal.poll" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+        expect(len(watchers), 1, "watchers of the terminal")
+        run.hang_up()
+        expect_gone(watchers)  # it has seen the end, and said so
+        serve(run)
+        run.signal(signal.SIGTERM)
+        run.wait()
         expect_nothing_left(run, pids)
 
 
@@ -221,7 +287,9 @@ def run(suite):
     suite.each([
         ("SIGINT ends it", suite, signal.SIGINT), ("SIGTERM ends it", suite, signal.SIGTERM),
         ("SIGHUP ends it", suite, signal.SIGHUP)], check_ends)
-    for name, check in (("killed, then run again", check_killed),
+    for name, check in (("its terminal goes away", check_terminal_gone),
+                        ("its terminal goes away, under nohup", check_nohup),
+                        ("killed, then run again", check_killed),
                         ("QEMU killed", check_machine_ends),
                         ("port in use", check_port_in_use),
                         ("name in use", check_name_in_use),
