@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from fractions import Fraction
 
@@ -98,6 +99,24 @@ def check_report_path(suite, *command):
     expect(done.stdout, "", "standard output")
 
 
+def check_vhost_is_an_instrument(suite):
+    """What scripts/vhost-bench measures stands in scripts/bench's table and in its JSON."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "report")
+        done = subprocess.run(
+            [TOP / "scripts/bench", "--only", "vhost", "--runs", "1", "--seconds", "1", "--json",
+             path, "--vhost-options",
+             f"--image {suite.elf} --connections 16 --depths 4 --no-nginx"],
+            capture_output=True, text=True, timeout=300)
+        expect(done.returncode, 0, f"exit status; {done.stdout}{done.stderr}")
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)["vhost"]["results"]
+    expect([(each["kind"], each["connections"], each["depth"]) for each in results],
+           [("tally", 16, 4)], "measured")
+    row = f"{'tally':<7}{16:>7} x {4:<5}{results[0]['median']:>11.0f}"
+    expect(row in done.stdout, True, f"{row!r} in {done.stdout}")
+
+
 def check_load_report_path(suite):
     with suite.boot() as machine:
         check_report_path(suite, suite.load, f"{machine.address}:{machine.port}")
@@ -167,3 +186,8 @@ def run(suite):
                 ("--json of scripts/bench", suite, str(TOP / "scripts/bench")),
                 ("--json of scripts/vhost-bench", suite, str(TOP / "scripts/vhost-bench"))],
                check_report_path)
+    name = "scripts/bench measures past the host's kernel"
+    if not suite.is_root and suite.wants(name):
+        suite.skip(name, "it wants root")
+    elif suite.is_root:
+        suite.each([(name, suite)], check_vhost_is_an_instrument)

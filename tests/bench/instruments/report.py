@@ -118,6 +118,17 @@ def _show_tap(tap):
                   f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}")
 
 
+def _show_vhost(vhost):
+    _title("Requests a second past the host's kernel (vhost-user); nginx on loopback, in turn")
+    print(f"  {'':<22}{'median':>11}{'lowest':>11}{'highest':>11}")
+    for value in vhost["results"]:
+        rates = [run["requests_per_second"] for run in value["runs"]]
+        print(f"  {value['kind']:<7}{value['connections']:>7} x {value['depth']:<5}"
+              f"{value['median']:>11.0f}{min(rates):>11.0f}{max(rates):>11.0f}")
+    for name, ratio in vhost["ratios"].items():
+        print(f"  {name:<40}{ratio:>6.2f} x")
+
+
 def _show_boot(boot):
     _title("Boot")
     print(f"  emulator's start to the first 200     {1000 * boot['first_200_s']:>8.1f} ms")
@@ -162,6 +173,8 @@ def show(results):
         _show_native(results["native"])
     if "tap" in results:
         _show_tap(results["tap"])
+    if "vhost" in results:
+        _show_vhost(results["vhost"])
     if "boot" in results:
         _show_boot(results["boot"])
     if "churn" in results:
