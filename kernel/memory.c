@@ -123,8 +123,7 @@ static void map(uint64_t address, uint64_t end, uint64_t flags)
             address += step;
             continue;
         }
-        if (address % LARGE_BYTES != 0 || end - address < LARGE_BYTES ||
-            (*entry != 0 && (*entry & PAGE_LARGE) == 0)) {
+        if (address % LARGE_BYTES != 0 || end - address < LARGE_BYTES || *entry != 0) {
             entry = &table_below(entry)[table_index(address, 1)];
             value = address | flags;
             step = PAGE_BYTES;

@@ -56,7 +56,7 @@ static bool decode_hour(uint8_t raw, bool binary, bool hours_24, unsigned *hour)
 static unsigned days_in_month(unsigned year, unsigned month)
 {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    const bool leap = year % 4 == 0 && year != 2100; /* of those that rtc_decode() takes */
 
     return days[month - 1] + (month == 2 && leap ? 1u : 0u);
 }
@@ -75,7 +75,7 @@ static int64_t days_since_epoch(unsigned year, unsigned month, unsigned day)
 
 bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
 {
-    const unsigned year_first = 2020, year_last = 2199;
+    const unsigned year_first = 2020, century_first = 20, century_last = 21;
     const bool binary = (r->status_b & STATUS_B_BINARY) != 0;
     unsigned second, minute, hour, day, month, year, century;
 
@@ -86,10 +86,10 @@ bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
         !decode_field(r->month, binary, 1, 12, &month) ||
         !decode_field(r->year, binary, 0, 99, &year))
         return false;
-    if (!decode_field(r->century, binary, 20, 21, &century))
-        century = 20;
+    if (!decode_field(r->century, binary, century_first, century_last, &century))
+        century = century_first;
     year += century * 100;
-    if (year < year_first || year > year_last || day > days_in_month(year, month))
+    if (year < year_first || day > days_in_month(year, month))
         return false;
     *unix_s = days_since_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     return true;

@@ -19,6 +19,7 @@ TEST(rtc_decodes_dates)
     CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 20, 20, BINARY_24H}), 1577836800);
     CHECK_EQ(decode((struct rtc_registers){59, 59, 23, 31, 12, 99, 20, BINARY_24H}), 4102444799);
     CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 3, 0, 21, BINARY_24H}), 4107542400);
+    CHECK_EQ(decode((struct rtc_registers){59, 59, 23, 31, 12, 99, 21, BINARY_24H}), 7258118399);
 }
 
 TEST(rtc_decodes_twelve_hours)
@@ -49,6 +50,7 @@ TEST(rtc_takes_this_century_when_the_machine_names_none)
 {
     CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0, BCD_24H}), 1735689600);
     CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0x19, BCD_24H}), 1735689600);
+    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0x22, BCD_24H}), 1735689600);
     CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0xff, BCD_24H}), 1735689600);
 }
 
