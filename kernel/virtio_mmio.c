@@ -1,5 +1,6 @@
 #include "kernel/virtio_mmio.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ enum reg {
 #define MICROVM_SLOTS 24
 
 #define WINDOWS_MAX   32
+#define DEVICES_MAX   (WINDOWS_MAX + MICROVM_SLOTS) /* one in each place */
 
 struct window {
     uint64_t base;
@@ -56,7 +58,7 @@ struct virtio_mmio {
 
 static struct window windows[WINDOWS_MAX];
 static size_t window_count;
-static struct virtio_mmio devices[WINDOWS_MAX];
+static struct virtio_mmio devices[DEVICES_MAX];
 static size_t device_count;
 
 static struct virtio_mmio *of(struct virtio_device *device)
@@ -168,29 +170,29 @@ static const struct virtio_transport transport = {
     .config_read = config_read,
 };
 
-static struct virtio_device *device_at(const struct window *window, enum virtio_id id)
+static struct virtio_device *device_at(const struct window *window, volatile uint8_t *registers,
+                                       enum virtio_id id)
 {
     for (size_t i = 0; i < device_count; i++)
-        if ((uintptr_t)devices[i].registers == window->base)
+        if (devices[i].registers == registers)
             return &devices[i].device;
-    if (device_count == WINDOWS_MAX)
-        return NULL;
+    assert(device_count < DEVICES_MAX);
     struct virtio_mmio *const mmio = &devices[device_count++];
     memset(mmio, 0, sizeof(*mmio));
     mmio->device.transport = &transport;
     mmio->device.id = id;
-    mmio->registers = (volatile uint8_t *)(uintptr_t)window->base;
+    mmio->registers = registers;
     mmio->bytes = window->bytes;
     snprintf(mmio->device.name, sizeof(mmio->device.name), "mmio %#llx",
              (unsigned long long)window->base);
     return &mmio->device;
 }
 
-/* Counts a mapped window that holds a device with this id; returns the device if it is usable. */
+/* Counts a window that holds a device with this id; returns the device if it is usable. */
 static struct virtio_device *look_at(const struct window *window, enum virtio_id id,
                                      unsigned *count)
 {
-    volatile uint8_t *const registers = (volatile uint8_t *)(uintptr_t)window->base;
+    volatile uint8_t *const registers = memory_map_device(window->base, window->bytes);
 
     if (read_register(registers, REG_MAGIC) != MAGIC ||
         read_register(registers, REG_DEVICE_ID) != (uint32_t)id)
@@ -198,7 +200,7 @@ static struct virtio_device *look_at(const struct window *window, enum virtio_id
     ++*count;
     const uint32_t version = read_register(registers, REG_VERSION);
     if (version == VERSION_MODERN)
-        return device_at(window, id);
+        return device_at(window, registers, id);
     if (version == VERSION_LEGACY)
         log_error("virtio",
                   "mmio %#llx is a legacy device; with QEMU, add "
@@ -215,14 +217,12 @@ struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count)
     struct virtio_device *first = NULL;
 
     for (size_t i = 0; i < window_count; i++) {
-        memory_map_device(windows[i].base, windows[i].bytes);
         struct virtio_device *const device = look_at(&windows[i], id, count);
         if (first == NULL)
             first = device;
     }
     if (window_count > 0 || pci_is_present())
         return first;
-    memory_map_device(MICROVM_BASE, (size_t)MICROVM_SLOT * MICROVM_SLOTS);
     for (uint32_t slot = 0; slot < MICROVM_SLOTS; slot++) {
         const struct window window = {MICROVM_BASE + MICROVM_SLOT * slot, MICROVM_SLOT};
         struct virtio_device *const device = look_at(&window, id, count);

@@ -10,7 +10,9 @@
 #include "tests/test.h"
 
 static _Alignas(4096) uint32_t windows_memory[3][WINDOW_BYTES_MIN / 4];
-static unsigned log_lines;
+static _Alignas(4096) uint32_t slots_memory[MICROVM_SLOTS][MICROVM_SLOT / 4];
+static bool pci_present;
+static unsigned log_lines, slots_mapped;
 
 void vmmio_log_line(enum log_level level, const char *subsystem, const char *format, ...)
 {
@@ -22,27 +24,39 @@ void vmmio_log_line(enum log_level level, const char *subsystem, const char *for
 
 void *vmmio_memory_map_device(uint64_t address, size_t bytes)
 {
-    (void)bytes;
-    return (void *)(uintptr_t)address;
+    const uint64_t offset = address - MICROVM_BASE;
+
+    if (offset >= sizeof(slots_memory))
+        return (void *)(uintptr_t)address;
+    assert(bytes <= sizeof(slots_memory) - offset);
+    slots_mapped++;
+    return (uint8_t *)slots_memory + offset;
 }
 
 bool vmmio_pci_is_present(void)
 {
-    return true; /* the slots of microvm are not there to be probed */
+    return pci_present;
 }
 
 static void set_up(void)
 {
     memset(windows_memory, 0, sizeof(windows_memory));
+    memset(slots_memory, 0, sizeof(slots_memory));
     window_count = device_count = 0;
-    log_lines = 0;
+    log_lines = slots_mapped = 0;
+    pci_present = true;
+}
+
+static void put_device(uint32_t *registers, uint32_t version, uint32_t id)
+{
+    registers[REG_MAGIC / 4] = MAGIC;
+    registers[REG_VERSION / 4] = version;
+    registers[REG_DEVICE_ID / 4] = id;
 }
 
 static void add_window(unsigned index, uint32_t version, uint32_t id)
 {
-    windows_memory[index][REG_MAGIC / 4] = MAGIC;
-    windows_memory[index][REG_VERSION / 4] = version;
-    windows_memory[index][REG_DEVICE_ID / 4] = id;
+    put_device(windows_memory[index], version, id);
     windows[window_count++] = (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN};
 }
 
@@ -126,6 +140,65 @@ TEST(virtio_mmio_tells_of_versions_it_cannot_use)
     count = 0;
     CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(count, 1);
+}
+
+TEST(virtio_mmio_looks_into_the_slots_of_microvm_up_to_the_last)
+{
+    unsigned count = 0;
+
+    set_up();
+    pci_present = false;
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK_EQ(slots_mapped, MICROVM_SLOTS);
+    for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++) /* QEMU's: no device in them */
+        put_device(slots_memory[slot], VERSION_MODERN, 0);
+    put_device(slots_memory[22], VERSION_MODERN, VIRTIO_ID_RNG);
+    put_device(slots_memory[MICROVM_SLOTS - 1], VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const last = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(last != NULL && count == 1);
+    CHECK(strcmp(last->name, "mmio 0xfeb02e00") == 0);
+    CHECK(of(last)->registers == (uint8_t *)slots_memory[MICROVM_SLOTS - 1]);
+    put_device(slots_memory[5], VERSION_MODERN, VIRTIO_ID_NET);
+    count = 0;
+    struct virtio_device *const first = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(first != NULL && first != last && count == 2);
+    CHECK(of(first)->registers == (uint8_t *)slots_memory[5]);
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == first);
+}
+
+TEST(virtio_mmio_looks_into_no_slots_beside_pci_or_what_it_was_told)
+{
+    unsigned count = 0;
+
+    set_up();
+    put_device(slots_memory[0], VERSION_MODERN, VIRTIO_ID_NET);
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    pci_present = false;
+    add_window(0, VERSION_MODERN, VIRTIO_ID_RNG);
+    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK_EQ(count, 0);
+    CHECK_EQ(slots_mapped, 0);
+}
+
+/* The slots, and later as many windows elsewhere as it takes: each device is one of its own. */
+TEST(virtio_mmio_has_room_for_a_device_in_every_place)
+{
+    static _Alignas(4096) uint32_t memory[WINDOWS_MAX][WINDOW_BYTES_MIN / 4];
+    unsigned count = 0;
+
+    set_up();
+    pci_present = false;
+    for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++)
+        put_device(slots_memory[slot], VERSION_MODERN, VIRTIO_ID_RNG);
+    CHECK(virtio_mmio_find(VIRTIO_ID_RNG, &count) != NULL);
+    for (unsigned i = 0; i < WINDOWS_MAX; i++) {
+        put_device(memory[i], VERSION_MODERN, VIRTIO_ID_NET);
+        windows[window_count++] = (struct window){(uintptr_t)memory[i], WINDOW_BYTES_MIN};
+    }
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL && of(device)->registers == (uint8_t *)memory[0]);
+    CHECK_EQ(count, MICROVM_SLOTS + WINDOWS_MAX);
+    CHECK_EQ(device_count, DEVICES_MAX);
 }
 
 TEST(virtio_mmio_hands_a_queue_over)
