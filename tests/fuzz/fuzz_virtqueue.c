@@ -137,7 +137,7 @@ static void obey(void)
     const uint8_t what = take8(&input);
     fake.resets = (what & 1) == 0;
     fake.accepts = (what & 2) == 0;
-    fake.enables = (what & 4) == 0;
+    fake.enables[0] = fake.enables[1] = (what & 4) == 0;
 }
 
 static void send_honestly(void)
@@ -263,7 +263,8 @@ static void operate(enum operation operation)
 static void be_honest(void)
 {
     fake.offered = offered_first;
-    fake.resets = fake.accepts = fake.enables = true;
+    fake.resets = fake.accepts = true;
+    fake.enables[0] = fake.enables[1] = true;
     for (unsigned i = 0; i < 2; i++)
         fake.queues[i].size_max = sizes_first[i];
     virtq_break(&receive.q, "the input has ended");

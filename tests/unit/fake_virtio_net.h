@@ -70,7 +70,8 @@ struct fake_queue {
 
 static struct {
     struct virtio_device device;
-    bool present, resets, accepts, enables;
+    bool present, resets, accepts;
+    bool enables[2]; /* a queue */
     uint8_t status;
     uint8_t statuses[16]; /* as they were written */
     unsigned status_count;
@@ -79,6 +80,7 @@ static struct {
     struct fake_queue queues[2];
     uint64_t now_ns;
     unsigned log_lines;
+    char said[160]; /* the last of them */
     void *memory[8];
     unsigned memory_count;
 } fake;
@@ -134,7 +136,7 @@ static bool fake_queue_enable(struct virtio_device *device, uint16_t index, cons
     queue->used = q->used;
     queue->size = q->size;
     queue->seen = 0;
-    return fake.enables;
+    return fake.enables[index];
 }
 
 static void fake_notify(struct virtio_device *device, uint16_t index)
@@ -189,9 +191,13 @@ uint64_t clock_ns(void)
 
 void log_line(enum log_level level, const char *subsystem, const char *format, ...)
 {
+    va_list args;
+
     (void)level;
     (void)subsystem;
-    (void)format;
+    va_start(args, format);
+    (void)vsnprintf(fake.said, sizeof(fake.said), format, args);
+    va_end(args);
     fake.log_lines++;
 }
 
@@ -284,7 +290,8 @@ static inline void set_up(void)
     memset(&transmit, 0, sizeof(transmit));
     fake.device.transport = &fake_transport;
     strcpy(fake.device.name, "fake");
-    fake.present = fake.resets = fake.accepts = fake.enables = true;
+    fake.present = fake.resets = fake.accepts = true;
+    fake.enables[0] = fake.enables[1] = true;
     fake.offered = ALL_OFFERED;
     fake.config = (struct config){{2, 0, 0, 0, 0, 1}, STATUS_LINK_UP, 1, 1500};
     fake.queues[0].size_max = fake.queues[1].size_max = 256;

@@ -57,10 +57,13 @@ NET_TEST(says_no_to_a_device_that_does_not_fit)
     set_up();
     fake.queues[0].size_max = 32;
     CHECK(!netdev_init());
-    set_up();
-    fake.enables = false;
-    CHECK(!netdev_init());
-    tear_down();
+    for (unsigned i = 0; i < 2; i++) {
+        set_up();
+        fake.enables[i] = false;
+        CHECK(!netdev_init());
+        CHECK_EQ(fake.status, STATUS_FAILED);
+        tear_down();
+    }
     set_up();
     fake.resets = false;
     fake.status = 1;
@@ -104,6 +107,15 @@ NET_TEST(makes_a_local_address_when_the_device_has_none)
     fake.offered &= ~F_MAC;
     CHECK(netdev_init());
     CHECK_EQ(netdev_get_info()->mac[0], 0xfe);
+}
+
+NET_TEST(leaves_checksums_to_us_when_the_device_makes_none)
+{
+    fake.offered &= ~F_CSUM;
+    CHECK(netdev_init());
+    CHECK_EQ(fake.accepted & F_CSUM, 0);
+    CHECK(!netdev_get_info()->transmit_checksum && netdev_get_info()->receive_checksum);
+    CHECK(strstr(fake.said, "MTU 1500, guest-csum, mrg-rxbuf, guest-tso, event-idx") != NULL);
 }
 
 NET_TEST(reads_the_link)
@@ -422,6 +434,23 @@ NET_TEST(a_lost_kick_is_made_up_for_when_idle)
     CHECK_EQ(fake.queues[1].notified, 2);
     CHECK_EQ(netdev_receive(pieces, PIECES), 0);
     CHECK_EQ(fake.queues[1].notified, 2);
+}
+
+NET_TEST(kicks_whenever_the_device_asks_where_there_are_no_event_indices)
+{
+    fake.offered &= ~VIRTIO_F_EVENT_IDX;
+    CHECK(netdev_init());
+    CHECK(strstr(fake.said, "guest-tso") != NULL && strstr(fake.said, "event-idx") == NULL);
+    for (unsigned i = 1; i <= 3; i++) {
+        send((void *)1, 60);
+        netdev_flush();
+        CHECK_EQ(fake.queues[1].notified, i);
+    }
+    fake.queues[1].used->flags = 1; /* VIRTQ_USED_F_NO_NOTIFY */
+    send((void *)1, 60);
+    netdev_flush();
+    CHECK_EQ(device_waiting(1), 4);
+    CHECK_EQ(fake.queues[1].notified, 3);
 }
 
 NET_TEST(tokens_come_back_once_and_space_with_them)

@@ -241,6 +241,17 @@ NET_TEST(complains_once_a_second_at_most)
     netdev_receive(pieces, PIECES);
     netdev_receive(pieces, PIECES);
     CHECK_EQ(fake.log_lines, 2);
+    fake.resets = false; /* and that it is dead, after a second of it */
+    lie_id_huge();
+    fake.log_lines = 0;
+    netdev_receive(pieces, PIECES);
+    netdev_receive(pieces, PIECES);
+    CHECK(!netdev_link_is_up());
+    CHECK_EQ(fake.log_lines, 1); /* virtio_begin()'s own */
+    fake.now_ns += CLOCK_NS_PER_S;
+    netdev_receive(pieces, PIECES);
+    CHECK_EQ(fake.log_lines, 3);
+    CHECK(strcmp(fake.said, "fake does not start again; next attempt in a second") == 0);
 }
 
 NET_TEST(a_device_that_asks_for_a_reset_gets_one)
@@ -296,6 +307,54 @@ NET_TEST(a_device_that_lost_its_features_is_tried_again)
     netdev_receive(pieces, PIECES);
     CHECK(netdev_link_is_up());
     CHECK_EQ(fake.accepted, accepted);
+}
+
+NET_TEST(a_device_that_starts_half_is_tried_again)
+{
+    bool *const what[] = {&fake.accepts, &fake.enables[0], &fake.enables[1]};
+
+    for (unsigned i = 0; i < sizeof(what) / sizeof(what[0]); i++) {
+        tear_down();
+        set_up();
+        CHECK(netdev_init());
+        const uint64_t accepted = fake.accepted;
+        *what[i] = false;
+        lie_id_huge();
+        CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+        CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+        CHECK(!netdev_link_is_up());
+        CHECK_EQ(fake.status & STATUS_DRIVER_OK, 0);
+        *what[i] = true;
+        fake.now_ns += CLOCK_NS_PER_S;
+        CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+        CHECK(netdev_link_is_up());
+        CHECK_EQ(fake.accepted, accepted);
+        CHECK(device_deliver(1, 100, 0));
+        CHECK_EQ(netdev_receive(pieces, PIECES), 1);
+    }
+}
+
+NET_TEST(tokens_of_a_reset_come_back_in_as_many_calls_as_it_takes)
+{
+    void *tokens[2];
+    unsigned seen = 0;
+
+    CHECK(netdev_init());
+    for (uintptr_t token = 0; token < 5; token++)
+        send((void *)token, 60);
+    netdev_flush();
+    lie_id_huge();
+    CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+    CHECK_EQ(netdev_receive(pieces, PIECES), 0);
+    CHECK_EQ(netdev_get_counters()->resets, 1);
+    for (size_t left = 5, count; left > 0; left -= count) {
+        count = netdev_transmitted(tokens, 2);
+        CHECK_EQ(count, left < 2 ? left : 2);
+        for (size_t i = 0; i < count; i++)
+            seen |= 1u << (uintptr_t)tokens[i];
+    }
+    CHECK_EQ(seen, 0x1f);
+    CHECK_EQ(netdev_transmitted(tokens, 2), 0);
 }
 
 /* ---- everything at once ---- */
