@@ -49,6 +49,9 @@ static struct {
     struct acpi_facts acpi;
     bool pit_works;
     bool pm_timer_works;
+    bool pm_timer_falters; /* moves on for one read after each eight, and back again */
+    unsigned pm_timer_reads;
+    bool tsc_stands_still;
     unsigned sleeps; /* in so many attempts the hypervisor takes 100 ms while the PIT is read */
     unsigned slept;
     uint64_t pit_started;
@@ -63,7 +66,8 @@ static struct {
 
 static uint64_t fake_tsc(void)
 {
-    return fake.tsc += 20;
+    fake.tsc += 20;
+    return fake.tsc_stands_still ? 1000000 : fake.tsc;
 }
 
 /* Ticks of a counter since cycle `from`. */
@@ -77,6 +81,8 @@ static uint32_t fake_in32(uint16_t port)
     fake.tsc += fake.exit_cycles;
     if (port != PM_PORT || !fake.pm_timer_works)
         return UINT32_MAX;
+    if (fake.pm_timer_falters)
+        return ++fake.pm_timer_reads % (READINGS + 1) == 0 ? ACPI_PM_TIMER_HZ : 0;
     /* It wraps a millisecond after the start. */
     const uint32_t count = (uint32_t)(ticks(0, ACPI_PM_TIMER_HZ) - 5000);
     return fake.acpi.pm_timer_32bit ? count : count & 0xffffff;
@@ -291,6 +297,19 @@ TEST(clock_measures_by_the_pit_where_the_acpi_timer_stands_still)
     CHECK_EQ(fake.pit_starts, 1);
 }
 
+/* No tick has passed, whatever was waited for. */
+TEST(clock_measures_by_the_pit_where_the_acpi_timer_goes_back)
+{
+    set_up();
+    fake.acpi.pm_timer_port = PM_PORT;
+    fake.pm_timer_works = fake.pm_timer_falters = true;
+    fake.pit_works = true;
+    CHECK(calibrates());
+    CHECK(fake.pm_timer_reads >= READINGS + WINDOW_STEPS_MAX);
+    CHECK(was_by("by the PIT"));
+    CHECK(error_ppm() <= ERROR_WANTED_PPM);
+}
+
 TEST(clock_measures_again_when_the_pit_went_round_meanwhile)
 {
     set_up();
@@ -317,6 +336,17 @@ TEST(clock_without_any_counter_stops_the_machine)
     fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
     fake.hypervisor_leaf.eax = 99999; /* kHz */
     CHECK(!calibrates());
+}
+
+TEST(clock_of_a_tsc_that_stands_still_stops_the_machine)
+{
+    set_up();
+    fake.acpi.pm_timer_port = PM_PORT;
+    fake.pm_timer_works = fake.pit_works = true;
+    fake.tsc_stands_still = true;
+    CHECK(!calibrates());
+    CHECK(was_by("no clock"));
+    CHECK_EQ(fake.pit_starts, 1);
 }
 
 TEST(clock_knows_the_date_of_an_rtc_and_looks_at_it_again)

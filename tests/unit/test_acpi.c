@@ -257,6 +257,23 @@ TEST(acpi_finds_s5_in_its_shapes_only)
     CHECK(!parse(BASE).has_s5);
 }
 
+/* Its last byte, the compiler's revision, is no Name() for what follows. */
+TEST(acpi_takes_no_byte_of_the_header_for_aml)
+{
+    static const uint8_t rooted[] = {'\\', '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x00};
+
+    make_tables(2);
+    memset(window + DSDT, 0, 0x100);
+    window[DSDT + 35] = 0x08;
+    memcpy(window + DSDT + 36, rooted, sizeof rooted);
+    seal(DSDT, "DSDT", 36 + sizeof rooted);
+    CHECK(parse(BASE).found && !parse(BASE).has_s5);
+    memmove(window + DSDT + 37, window + DSDT + 36, sizeof rooted);
+    window[DSDT + 36] = 0x08; /* but the first byte of AML is */
+    seal(DSDT, "DSDT", 37 + sizeof rooted);
+    CHECK(parse(BASE).has_s5);
+}
+
 TEST(acpi_stops_where_the_dsdt_ends)
 {
     static const uint8_t ones[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x01};

@@ -252,6 +252,12 @@ TEST(ram_keeps_the_largest_pieces_when_there_are_too_many)
     CHECK_EQ(ram_find(&info, image, found), RAM_RANGES_MAX);
     for (size_t i = 0; i < RAM_RANGES_MAX; i++)
         CHECK(found[i].end - found[i].start >= 9 * 4096);
+    map_begin();
+    for (uint64_t i = 0; i < 40; i++) /* and the largest first */
+        map_add((2 + i) * MIB, (40 - i) * 4096, BOOT_MEMORY_RAM);
+    CHECK_EQ(ram_find(&info, image, found), RAM_RANGES_MAX);
+    for (size_t i = 0; i < RAM_RANGES_MAX; i++)
+        CHECK(found[i].end - found[i].start >= 9 * 4096);
 }
 
 TEST(ram_pieces_never_overlap_a_claim_nor_each_other)
