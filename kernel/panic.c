@@ -15,6 +15,8 @@ extern const uint8_t __text_start[], __text_end[];
 extern const uint8_t __stack_bottom[], __stack_top[];
 extern const uint8_t __trap_stacks_start[], __trap_stacks_end[];
 
+static bool panicking;
+
 static uint64_t address_of(const uint8_t *symbol)
 {
     return (uint64_t)(uintptr_t)symbol;
@@ -73,7 +75,6 @@ void panic_backtrace(uint64_t stack)
 
 void panic(const char *format, ...)
 {
-    static bool panicking;
     char text[256];
     va_list arguments;
 

@@ -72,6 +72,7 @@ static struct trap_gate idt[TRAP_VECTORS];
 static struct trap_tss tss;
 static uint64_t gdt[5];
 static struct trap_info *volatile probe; /* not NULL while trap_probe() runs */
+static bool handling;
 
 static void gdt_init(void)
 {
@@ -197,7 +198,6 @@ static void print_registers(const struct trap_frame *f)
 
 void trap_handle(const struct trap_frame *frame)
 {
-    static bool handling;
     const uint64_t address = frame->vector == TRAP_PAGE_FAULT ? cpu_read_cr2() : 0;
 
     if (probe != NULL) {
