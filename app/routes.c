@@ -30,6 +30,12 @@
 /* Requests that took more than one batch, remembered until its end. More are dated early. */
 #define SLOW_REQUESTS_MAX 64
 
+/*
+ * Prepared 200s of as many seconds may be on their way at once. Who does not acknowledge holds one
+ * until send-timeout=; with all of them held, one more is used that is copied for each answer.
+ */
+#define OKS_KEPT 4
+
 enum phase {
     PHASE_BETWEEN,     /* between requests; the parser is reset */
     PHASE_EMPTY_LINES, /* as yet, too, but the parser has taken some and must go on */
@@ -49,12 +55,19 @@ struct connection {
     struct event_parser event;
 };
 
+struct ok_200 {
+    struct response_ok response;
+    struct server_kept kept;
+};
+
 static struct {
     struct stats stats;
     struct http_recall recall;
     struct response_date date;
     uint64_t date_due_ns;
-    struct response_ok ok;
+    struct ok_200 *ok;           /* the one with the current date */
+    struct server_kept *ok_kept; /* its own, or NULL for the one that is only copied */
+    struct ok_200 oks[OKS_KEPT + 1];
     struct metrics metrics;
     uint64_t batch_requests; /* that came and were answered in this batch */
     unsigned slow_count;
@@ -94,20 +107,30 @@ static void on_batch(void)
 
 /* ---- sending ---- */
 
+static void renew_ok(void)
+{
+    unsigned i = 0;
+    while (i < OKS_KEPT && routes.oks[i].kept.uses > 0)
+        i++;
+    routes.ok = &routes.oks[i];
+    routes.ok_kept = i < OKS_KEPT ? &routes.ok->kept : NULL;
+    response_ok_prepare(&routes.ok->response, &routes.date);
+}
+
 __attribute__((noinline)) static void look_for_new_date(void)
 {
     int64_t unix_s;
     if (!routes.config.wall_s(&unix_s)) {
         routes.date.known = false;
         routes.date_due_ns = UINT64_MAX;
-        response_ok_prepare(&routes.ok, &routes.date);
+        renew_ok();
         return;
     }
     routes.date_due_ns = server_batch_ns() + DATE_CHECK_NS;
     if (routes.date.known && routes.date.unix_s == unix_s)
         return;
     response_date_set(&routes.date, unix_s);
-    response_ok_prepare(&routes.ok, &routes.date);
+    renew_ok();
 }
 
 static void refresh_date(void)
@@ -118,11 +141,12 @@ static void refresh_date(void)
 
 static void send_ok(struct server_conn *conn, size_t answers)
 {
+    const struct response_ok *const ok = &routes.ok->response;
     while (answers > RESPONSE_OK_COPIES_MAX) {
-        server_send_kept(conn, routes.ok.copies, RESPONSE_OK_COPIES_MAX * routes.ok.bytes_each);
+        server_send_kept(conn, ok->copies, RESPONSE_OK_COPIES_MAX * ok->bytes_each, routes.ok_kept);
         answers -= RESPONSE_OK_COPIES_MAX;
     }
-    server_send_kept(conn, routes.ok.copies, answers * routes.ok.bytes_each);
+    server_send_kept(conn, ok->copies, answers * ok->bytes_each, routes.ok_kept);
 }
 
 static void close_connection(struct server_conn *conn, struct connection *c)
@@ -420,7 +444,7 @@ __attribute__((noinline, flatten)) static size_t take_plain_events(struct server
                                                                    const uint8_t *bytes, size_t len,
                                                                    bool *answered)
 {
-    const size_t answer_bytes = routes.ok.bytes_each;
+    const size_t answer_bytes = routes.ok->response.bytes_each;
     size_t space = server_send_space(conn);
     size_t used = 0, answers = 0;
     while (used < len && space >= answer_bytes) {
@@ -524,7 +548,7 @@ void routes_init(const struct routes_config *config)
     routes.config = *config;
     stats_init(&routes.stats, config->users);
     http_recall_init(&routes.recall);
-    response_ok_prepare(&routes.ok, &routes.date);
+    renew_ok();
 }
 
 void routes_configure(struct server_config *server)

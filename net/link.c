@@ -21,6 +21,7 @@
 #include "net/lwip_hooks.h"
 
 #define ETHERNET_BYTES 14
+#define SEGMENT_AT     (ETHERNET_BYTES + IP_HLEN)
 
 /* Pieces received and not recycled: one batch, and what is held over. */
 #define RECEIVED_MAX     256
@@ -129,7 +130,7 @@ static void sum_headers(struct netdev_frame *frame, struct ip_hdr *ip, size_t pa
     const bool offloads = link_state.checksum_offload && ip->_proto == IP_PROTO_TCP;
     ip_header_sum(ip, offloads, packet_len);
     if (offloads) {
-        frame->checksum_start = ETHERNET_BYTES + IP_HLEN;
+        frame->checksum_start = SEGMENT_AT;
         frame->checksum_offset = offsetof(struct tcp_hdr, chksum);
     }
 }
@@ -235,25 +236,40 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, const ip4_addr_t *
 
 bool link_takes_segments(void)
 {
-    return link_state.checksum_offload && link_space(1) >= 1;
+    return link_state.checksum_offload &&
+           link_space(LINK_SEGMENT_PBUFS_MAX) >= LINK_SEGMENT_PBUFS_MAX;
+}
+
+__attribute__((noinline)) static void transmit_chain(struct pbuf *p)
+{
+    struct netdev_frame frame;
+    frame.buffer_count = 0;
+    (void)gather(&frame, p);
+    frame.checksum_start = SEGMENT_AT;
+    frame.checksum_offset = offsetof(struct tcp_hdr, chksum);
+    pbuf_ref(p);
+    transmit(&frame, p);
 }
 
 void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, uint32_t destination)
 {
-    const size_t headers = ETHERNET_BYTES + IP_HLEN;
-    const size_t packet_len = IP_HLEN + p->len;
+    const size_t headers = SEGMENT_AT;
     struct ip_hdr *const ip = (struct ip_hdr *)((uint8_t *)p->payload - IP_HLEN);
 
-    ip_header_write(ip, source, destination, packet_len);
+    ip_header_write(ip, source, destination, (size_t)IP_HLEN + p->tot_len);
     p->payload = (uint8_t *)p->payload - headers;
     p->len = (u16_t)(p->len + headers);
-    p->tot_len = p->len;
+    p->tot_len = (u16_t)(p->tot_len + headers);
     put_ethernet_header(p->payload, mac);
 
+    if (p->next != NULL) {
+        transmit_chain(p);
+        return;
+    }
     struct netdev_frame frame;
     frame.buffers[0] = (struct netdev_buffer){p->payload, p->len};
     frame.buffer_count = 1;
-    frame.checksum_start = ETHERNET_BYTES + IP_HLEN;
+    frame.checksum_start = SEGMENT_AT;
     frame.checksum_offset = offsetof(struct tcp_hdr, chksum);
     pbuf_ref(p);
     transmit(&frame, p);

@@ -86,9 +86,12 @@ size_t link_space(size_t wanted);
 /* Whether link_send_segment() can be called: the device sums checksums, and has room for one. */
 bool link_takes_segments(void);
 
+#define LINK_SEGMENT_PBUFS_MAX 2
+
 /*
- * Sends a TCP segment that begins at the payload of `p`, one pbuf, with room for all headers in
- * front of it. Its checksum field is filled in here. Addresses in network byte order.
+ * Sends a TCP segment that begins at the payload of `p`, of LINK_SEGMENT_PBUFS_MAX pbufs at most,
+ * with its header in the first and room for all others in front of that. Its checksum field is
+ * filled in here. Addresses in network byte order.
  */
 void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, uint32_t destination);
 

@@ -18,7 +18,7 @@
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
-#include "net/pool.h"
+#include "net/reply.h"
 #include "net/unread.h"
 
 /* Header of five words, ACK; PSH may be there; the reserved bits are not looked at. */
@@ -54,18 +54,6 @@ static void measure_round_trip(struct tcp_pcb *pcb)
     pcb->rttest = 0;
 }
 
-/* tcp_seg_free(), at once for what reply.c made and the device is done with. */
-__attribute__((noinline, flatten)) static void free_segment(struct tcp_seg *segment)
-{
-    struct pbuf *const p = segment->p;
-    if (p->ref != 1 || p->next != NULL || p->flags != 0 || p->type_internal != (u8_t)PBUF_RAM) {
-        tcp_seg_free(segment);
-        return;
-    }
-    pool_free(p);
-    pool_free(segment);
-}
-
 /* Everything that was sent has arrived. */
 static void acknowledge_all(struct tcp_pcb *pcb)
 {
@@ -80,7 +68,7 @@ static void acknowledge_all(struct tcp_pcb *pcb)
         pcb->unacked = segment->next;
         pcb->snd_queuelen = (u16_t)(pcb->snd_queuelen - pbuf_clen(segment->p));
         pcb->snd_buf = (tcpwnd_size_t)(pcb->snd_buf + segment->len);
-        free_segment(segment);
+        reply_free(segment);
     }
     pcb->rtime = -1;
     pcb->polltmr = 0;

@@ -16,6 +16,14 @@
  * again, and that frees it when it is acknowledged:
  *
  *     | struct pbuf | room for the driver | Ethernet | IPv4 | TCP | data |
+ *
+ * A long answer that the application keeps is not copied. Its segment is what tcp_write() makes of
+ * data that stays where it is, a pbuf of headers and one that refers to the data, both in a block:
+ *
+ *     | struct pbuf | room for the driver | Ethernet | IPv4 | TCP | struct pbuf | whose data |
+ *
+ * That saves the copy, and above all the cache lines: the device reads the same ones for all
+ * connections. It costs a descriptor more, so a short answer is copied all the same.
  */
 #include "net/reply.h"
 
@@ -26,7 +34,15 @@
 #include "net/pool.h"
 
 /* Where pbuf_alloc() lets data begin. */
-#define DATA_AT           LWIP_MEM_ALIGN_SIZE(sizeof(struct pbuf) + PBUF_TRANSPORT)
+#define DATA_AT LWIP_MEM_ALIGN_SIZE(sizeof(struct pbuf) + PBUF_TRANSPORT)
+
+/* A copy of less costs less than another descriptor. */
+#define KEPT_BYTES_MIN 512
+
+/* So that the TCP header, at its end, is aligned as lwIP aligns it. */
+#define KEPT_HEADERS_BYTES 72
+
+_Static_assert(KEPT_HEADERS_BYTES >= PBUF_TRANSPORT, "room for all headers");
 
 #define FLAGS_EXCEPTIONAL (TF_INFR | TF_RTO | TF_RXCLOSED | TF_FIN | TF_CLOSEPEND | TF_NAGLEMEMERR)
 
@@ -36,20 +52,67 @@ static bool is_plain(const struct tcp_pcb *pcb, size_t len)
     return pcb->state == ESTABLISHED && pcb->unsent == NULL &&
            (pcb->flags & FLAGS_EXCEPTIONAL) == 0 && pcb->persist_backoff == 0 && len <= pcb->mss &&
            pcb->snd_lbb - pcb->lastack + len <= window && len <= pcb->snd_buf &&
-           pcb->snd_queuelen < TCP_SND_QUEUELEN;
+           pcb->snd_queuelen + LINK_SEGMENT_PBUFS_MAX <= TCP_SND_QUEUELEN;
 }
 
-/* NULL if memory is out. */
-static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len)
+/* Headers, and data that is the application's. */
+struct kept_answer {
+    struct pbuf_custom headers;
+    uint8_t room[KEPT_HEADERS_BYTES];
+    struct pbuf_custom data;
+    struct server_kept *kept;
+};
+
+/* The block goes with the other pbuf, which is freed after this one. */
+static void free_headers(struct pbuf *p)
+{
+    (void)p;
+}
+
+static void free_data(struct pbuf *p)
+{
+    struct kept_answer *const answer =
+        (struct kept_answer *)(void *)((uint8_t *)p - offsetof(struct kept_answer, data));
+    answer->kept->uses--;
+    pool_free(answer);
+}
+
+static struct pbuf *refer(const uint8_t *bytes, size_t len, struct server_kept *kept)
+{
+    struct kept_answer *const answer = pool_alloc(sizeof *answer);
+    if (answer == NULL)
+        return NULL;
+    answer->headers = (struct pbuf_custom){
+        .pbuf = {.next = &answer->data.pbuf,
+                 .payload = answer->room + KEPT_HEADERS_BYTES - TCP_HLEN,
+                 .tot_len = (u16_t)(TCP_HLEN + len),
+                 .len = TCP_HLEN,
+                 .type_internal = (u8_t)PBUF_RAM,
+                 .flags = PBUF_FLAG_IS_CUSTOM,
+                 .ref = 1,
+                 .if_idx = NETIF_NO_INDEX},
+        .custom_free_function = free_headers,
+    };
+    answer->data = (struct pbuf_custom){
+        .pbuf = {.payload = (void *)(uintptr_t)bytes,
+                 .tot_len = (u16_t)len,
+                 .len = (u16_t)len,
+                 .type_internal = (u8_t)PBUF_ROM,
+                 .flags = PBUF_FLAG_IS_CUSTOM,
+                 .ref = 1,
+                 .if_idx = NETIF_NO_INDEX},
+        .custom_free_function = free_data,
+    };
+    answer->kept = kept;
+    kept->uses++;
+    return &answer->headers.pbuf;
+}
+
+static struct pbuf *copy(const uint8_t *bytes, size_t len)
 {
     struct pbuf *const p = pool_alloc(DATA_AT + len);
     if (p == NULL)
         return NULL;
-    struct tcp_seg *const segment = pool_alloc(LWIP_MEM_ALIGN_SIZE(sizeof *segment));
-    if (segment == NULL) {
-        pool_free(p);
-        return NULL;
-    }
     uint8_t *const data = (uint8_t *)p + DATA_AT;
     copy_bytes(data, bytes, len);
     *p = (struct pbuf){
@@ -60,12 +123,34 @@ static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len)
         .ref = 1,
         .if_idx = NETIF_NO_INDEX,
     };
-    *segment = (struct tcp_seg){
-        .p = p,
-        .len = (u16_t)len,
-        .tcphdr = (struct tcp_hdr *)(void *)(data - TCP_HLEN),
-    };
+    return p;
+}
+
+/* NULL if memory is out. */
+static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len, struct server_kept *kept)
+{
+    struct tcp_seg *const segment = pool_alloc(LWIP_MEM_ALIGN_SIZE(sizeof *segment));
+    if (segment == NULL)
+        return NULL;
+    struct pbuf *const p =
+        kept != NULL && len >= KEPT_BYTES_MIN ? refer(bytes, len, kept) : copy(bytes, len);
+    if (p == NULL) {
+        pool_free(segment);
+        return NULL;
+    }
+    *segment = (struct tcp_seg){.p = p, .len = (u16_t)len, .tcphdr = p->payload};
     return segment;
+}
+
+__attribute__((noinline, flatten)) void reply_free(struct tcp_seg *segment)
+{
+    struct pbuf *const p = segment->p;
+    if (p->ref == 1 && p->next == NULL && p->flags == 0 && p->type_internal == (u8_t)PBUF_RAM) {
+        pool_free(p);
+        pool_free(segment);
+    } else {
+        tcp_seg_free(segment);
+    }
 }
 
 static void fill_header(const struct tcp_pcb *pcb, struct tcp_hdr *header)
@@ -101,20 +186,21 @@ static void count_as_sent(struct tcp_pcb *pcb, struct tcp_seg *segment)
     pcb->snd_lbb += segment->len;
     pcb->snd_nxt = pcb->snd_lbb;
     pcb->snd_buf = (tcpwnd_size_t)(pcb->snd_buf - segment->len);
-    pcb->snd_queuelen++;
+    pcb->snd_queuelen = (u16_t)(pcb->snd_queuelen + (segment->p->next == NULL ? 1 : 2));
     append_unacked(pcb, segment);
     tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
 }
 
 /* With all that it calls, down to the driver, in one function (boot/image.ld says why). */
 __attribute__((noinline, flatten)) bool reply_send(struct server_conn *conn, const uint8_t *bytes,
-                                                   size_t len, size_t taken)
+                                                   size_t len, struct server_kept *kept,
+                                                   size_t taken)
 {
     struct tcp_pcb *const pcb = conn->pcb;
 
     if (!is_plain(pcb, len) || !link_takes_segments())
         return false;
-    struct tcp_seg *const segment = make_segment(bytes, len);
+    struct tcp_seg *const segment = make_segment(bytes, len, kept);
     if (segment == NULL)
         return false;
     pcb->rcv_wnd = (tcpwnd_size_t)(pcb->rcv_wnd + taken);

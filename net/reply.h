@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lwip/priv/tcp_priv.h"
 #include "net/conn.h"
 
 /*
@@ -17,4 +18,8 @@
  * was done, and lwIP must do it.
  */
 __attribute__((warn_unused_result)) bool reply_send(struct server_conn *conn, const uint8_t *bytes,
-                                                    size_t len, size_t taken);
+                                                    size_t len, struct server_kept *kept,
+                                                    size_t taken);
+
+/* tcp_seg_free(), at once for what reply_send() made and the device is done with. */
+void reply_free(struct tcp_seg *segment);

@@ -92,11 +92,18 @@ size_t server_send_space(const struct server_conn *conn);
 /* Appends to the stream; copies. len MUST NOT exceed server_send_space(). */
 void server_send(struct server_conn *conn, const void *bytes, size_t len);
 
+/* How often bytes of the application are on their way. It MUST NOT change them until that is 0. */
+struct server_kept {
+    uint32_t uses;
+};
+
 /*
- * The same for bytes that stay where they are, unchanged, until the handler's caller has sent them:
- * at least until the next batch. They need not be copied twice.
+ * The same for bytes that stay where they are. With `kept` they may be sent from there, and sent
+ * again, until the peer has acknowledged them or is gone. With NULL they are copied, if only once:
+ * they must stay until the next batch.
  */
-void server_send_kept(struct server_conn *conn, const void *bytes, size_t len);
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
+                      struct server_kept *kept);
 
 /* (Re)starts the deadline of what the connection waits for from now on. */
 void server_wait_for(struct server_conn *conn, enum server_wait what);

@@ -8,7 +8,7 @@
  *
  * The staging buffer is one for all: a turn leaves it empty. Copying an answer twice costs less
  * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment. An answer
- * in one piece that the application keeps (server_send_kept()) is copied only once.
+ * in one piece that the application keeps (server_send_kept()) is copied only once, or not at all.
  *
  * Send space. server_send() cannot fail, so server_send_space() promises no more than tcp_write()
  * can take whatever it is: bounded by lwIP's limits for the connection, and by blocks that are free
@@ -54,6 +54,7 @@ static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
     size_t used, limit;       /* of `bytes` */
     const uint8_t *bytes;     /* what is sent: `staged`, or one piece that the application keeps */
+    struct server_kept *kept; /* how often it is in use; NULL: it may not be for longer */
     uint8_t *staged;
     size_t pool_half; /* of the full blocks */
     size_t answer;    /* full blocks that the largest answer takes, to a peer of the smallest MSS */
@@ -73,6 +74,7 @@ void turn_init(void *memory)
     turn.limit = 0;
     turn.staged = memory;
     turn.bytes = turn.staged;
+    turn.kept = NULL;
     turn.pool_half = pool_level(POOL_FULL) / 2;
     turn.answer = server.config.response_bytes_max / ENDPOINT_MSS_MIN + 1 + SPARE_SEGMENTS;
     turn.owed = 0;
@@ -175,12 +177,14 @@ __attribute__((noinline)) void server_send(struct server_conn *conn, const void 
     if (turn.bytes != turn.staged) {
         copy_bytes(turn.staged, turn.bytes, turn.used);
         turn.bytes = turn.staged;
+        turn.kept = NULL;
     }
     copy_bytes(turn.staged + turn.used, bytes, len);
     turn.used += len;
 }
 
-void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
+                      struct server_kept *kept)
 {
     if (turn.used > 0) {
         server_send(conn, bytes, len);
@@ -189,6 +193,7 @@ void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
     assert(conn == turn.conn && len <= turn.limit);
     turn.bytes = bytes;
     turn.used = len;
+    turn.kept = kept;
 }
 
 void server_close(struct server_conn *conn)
@@ -224,6 +229,7 @@ static void end_turn(void)
 {
     turn.conn = NULL;
     turn.bytes = turn.staged;
+    turn.kept = NULL;
     turn.used = 0;
     turn.limit = 0;
 }
@@ -382,7 +388,7 @@ static bool serve(struct server_conn *conn)
     }
     const size_t taken = give_unread(conn);
     if (turn.used > 0 && (conn->flags & (CONN_CLOSE | CONN_PEER_FIN)) == 0 &&
-        unread_is_empty(conn) && reply_send(conn, turn.bytes, turn.used, taken)) {
+        unread_is_empty(conn) && reply_send(conn, turn.bytes, turn.used, turn.kept, taken)) {
         end_turn();
         return true;
     }

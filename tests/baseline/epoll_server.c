@@ -324,8 +324,10 @@ void server_send(struct server_conn *conn, const void *bytes, size_t len)
     conn->out_end += len;
 }
 
-void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
+                      struct server_kept *kept)
 {
+    (void)kept; /* copied */
     server_send(conn, bytes, len);
 }
 

@@ -8,6 +8,7 @@
 #include "net/pool.h"
 
 struct rig_app rig_app;
+struct server_kept rig_kept;
 uint32_t rig_server_address = RIG_SERVER_ADDRESS;
 
 int rig_run(void (*body)(void))
@@ -87,11 +88,17 @@ static void on_batch(void)
 
 static void answer(struct server_conn *conn, struct line_state *s)
 {
-    static uint8_t bytes[ANSWER_BYTES_MAX];
+    static uint8_t bytes[ANSWER_BYTES_MAX], kept_bytes[ANSWER_BYTES_MAX];
     rig_app.requests++;
     switch (s->line[0]) {
     case 'e':
-        server_send_kept(conn, "ok\n", 3);
+        server_send_kept(conn, "ok\n", 3, NULL);
+        break;
+    case 'k':
+        for (unsigned i = 0; i < sizeof kept_bytes; i++)
+            kept_bytes[i] = (uint8_t)i;
+        server_send_kept(conn, kept_bytes, strtoul(s->line + 1, NULL, 10) % (sizeof kept_bytes + 1),
+                         &rig_kept);
         break;
     case 'b':
         for (unsigned i = 0; i < sizeof bytes; i++)
@@ -133,7 +140,7 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
         s->line[s->len] = '\0';
         s->len = 0;
         answer(conn, s);
-        if (strchr("ebw", s->line[0]) == NULL)
+        if (strchr("ebkw", s->line[0]) == NULL)
             return i + 1; /* closed */
     }
     return len;

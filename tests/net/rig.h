@@ -8,6 +8,7 @@
  * The application takes lines. What it answers:
  *     e          "ok\n"
  *     b<number>  so many bytes, each the low byte of its offset
+ *     k<number>  the same, kept by the application: rig_kept counts how often
  *     c          "bye\n", and closes
  *     w          nothing; waits as SERVER_WAIT_BODY
  *     else       "?\n", and closes
@@ -60,6 +61,7 @@ struct rig_app {
 };
 
 extern struct rig_app rig_app;
+extern struct server_kept rig_kept;
 
 /* idle 60 s, head and body 10 s, send 15 s, linger 2 s; answers of up to 24,576 bytes. */
 struct server_config rig_config(uint32_t connections_max);

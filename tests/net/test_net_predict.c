@@ -19,15 +19,27 @@ static struct server_conn *conn_of(const struct peer *peer)
 
 static unsigned replies; /* that reply_send() has sent */
 
-bool __real_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken);
-bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken);
+bool __real_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len,
+                       struct server_kept *kept, size_t taken);
+bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len,
+                       struct server_kept *kept, size_t taken);
 
-bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len, size_t taken)
+bool __wrap_reply_send(struct server_conn *conn, const uint8_t *bytes, size_t len,
+                       struct server_kept *kept, size_t taken)
 {
-    if (conn == conn_of(&judged) || !__real_reply_send(conn, bytes, len, taken))
+    if (conn == conn_of(&judged) || !__real_reply_send(conn, bytes, len, kept, taken))
         return false;
     replies++;
     return true;
+}
+
+/* As if every segment were one pbuf: an answer that is kept has its headers in another. */
+static uint32_t segments_queued(const struct tcp_pcb *pcb)
+{
+    uint32_t queued = pcb->snd_queuelen;
+    for (const struct tcp_seg *segment = pcb->unacked; segment != NULL; segment = segment->next)
+        queued -= segment->p->next != NULL;
+    return queued;
 }
 
 /* What a PCB holds, with sequence numbers made comparable. */
@@ -43,7 +55,7 @@ static void describe(const struct peer *peer, uint32_t fields[28])
         pcb->snd_wnd,
         pcb->snd_wnd_max,
         pcb->snd_buf,
-        pcb->snd_queuelen,
+        segments_queued(pcb),
         pcb->rcv_wnd,
         pcb->rcv_ann_wnd,
         pcb->rcv_ann_right_edge - pcb->rcv_nxt,
@@ -123,8 +135,9 @@ static uint32_t below(uint32_t limit)
 
 static void run_exchange(uint32_t seed)
 {
-    static const char *const texts[] = {"e\n", "e\ne\ne\n", "b1\n",     "b160\n",  "b1400\n",
-                                        "e\n", "b3000\n",   "b12000\n", "b2\nb3\n"};
+    static const char *const texts[] = {"e\n",      "e\ne\ne\n", "b1\n",    "b160\n",
+                                        "b1400\n",  "e\n",       "b3000\n", "b12000\n",
+                                        "b2\nb3\n", "k600\n",    "k1460\n"};
     random_state = seed;
     rig_introduce_peer(); /* or it would be forgotten after a while */
     for (unsigned step = 0; step < 400; step++) {
@@ -132,7 +145,7 @@ static void run_exchange(uint32_t seed)
         predicted.window = judged.window = window;
         predicted.holds_acks = judged.holds_acks = below(3) != 0;
         predicted.received = judged.received = 0;
-        send_both(texts[below(9)]);
+        send_both(texts[below(11)]);
         if (below(4) == 0)
             send_both(texts[below(6)]);
         rig_poll();
@@ -201,8 +214,8 @@ static size_t take_frame(struct peer *peer, uint8_t frame[FAKE_FRAME_BYTES_MAX])
 NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
 {
     static uint8_t left[FAKE_FRAME_BYTES_MAX], right[FAKE_FRAME_BYTES_MAX];
-    static const char *const texts[] = {"e\n",   "b1\n",   "b15\n",  "b16\n",
-                                        "b17\n", "b536\n", "b1460\n"};
+    static const char *const texts[] = {"e\n",    "b1\n",    "b15\n",  "b16\n",  "b17\n",
+                                        "b536\n", "b1460\n", "k511\n", "k512\n", "k1460\n"};
     rig_start_default(16);
     peer_init(&predicted, 5000);
     peer_connect(&predicted);
@@ -216,20 +229,23 @@ NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
         EXPECT_EQ(take_frame(&judged, right), len);
         EXPECT(memcmp(left, right, len) == 0);
         EXPECT_EQ(replies, i + 1);
+        /* From 512 bytes on what is kept is not copied. */
+        EXPECT_EQ(rig_kept.uses, texts[i][0] == 'k' && len >= 54 + 512);
         predicted.expected += (uint32_t)(len - 54);
         judged.expected += (uint32_t)(len - 54);
         acknowledge_both();
+        EXPECT_EQ(rig_kept.uses, 0);
     }
 }
 
-NET_TEST(a_predicted_answer_that_is_lost_comes_again)
+static void lose(const char *text, unsigned uses)
 {
     static uint8_t first[FAKE_FRAME_BYTES_MAX], again[FAKE_FRAME_BYTES_MAX];
     rig_start_default(16);
     peer_init(&predicted, 5000);
     peer_connect(&predicted);
     const struct rig_levels levels = rig_levels();
-    peer_send(&predicted, "b600\n");
+    peer_send(&predicted, text);
     rig_poll();
     EXPECT_EQ(replies, 1);
     const size_t len = take_frame(&predicted, first);
@@ -237,11 +253,61 @@ NET_TEST(a_predicted_answer_that_is_lost_comes_again)
     EXPECT_EQ(take_frame(&predicted, again), len);
     EXPECT(memcmp(first, again, len) == 0);
     EXPECT_EQ(rig_counters().retransmissions, 1);
+    EXPECT_EQ(rig_kept.uses, uses);
     predicted.expected += 600;
     peer_send_ack(&predicted);
     rig_poll();
     const struct rig_levels after = rig_levels();
     EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
+    EXPECT_EQ(rig_kept.uses, 0);
+}
+
+NET_TEST(a_predicted_answer_that_is_lost_comes_again)
+{
+    lose("b600\n", 0);
+}
+
+NET_TEST(a_kept_answer_that_is_lost_comes_again)
+{
+    lose("k600\n", 1);
+}
+
+NET_TEST(a_kept_answer_is_in_use_until_the_device_is_done_with_it)
+{
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    const struct rig_levels levels = rig_levels();
+    peer_connect(&predicted);
+    fake_netdev_stall(true);
+    peer_send(&predicted, "k600\n");
+    rig_poll();
+    rig_discard();
+    EXPECT_EQ(rig_kept.uses, 1);
+    peer_send_reset(&predicted);
+    rig_poll();
+    EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_kept.uses, 1);
+    fake_netdev_stall(false);
+    rig_poll();
+    EXPECT_EQ(rig_kept.uses, 0);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
+}
+
+/* Two pieces in one turn are one answer, and copied. */
+NET_TEST(a_kept_answer_with_another_is_copied)
+{
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    peer_send(&predicted, "k600\nk600\n");
+    rig_poll();
+    EXPECT_EQ(replies, 1);
+    EXPECT_EQ(rig_kept.uses, 0);
+    peer_take(&predicted);
+    EXPECT_EQ(predicted.received, 1200);
+    for (unsigned i = 0; i < 1200; i++)
+        EXPECT_EQ(predicted.bytes[i], (uint8_t)(i % 600));
 }
 
 /* Each of these is lwIP's: what waits, a window or a segment too small, a full ring, an end. */

@@ -5,6 +5,7 @@
 #define server_batch_ns     rig_server_batch_ns
 #define server_send_space   rig_server_send_space
 #define server_send         rig_server_send
+#define server_send_kept    rig_server_send_kept
 #define server_wait_for     rig_server_wait_for
 #define server_close        rig_server_close
 #define server_get_counters rig_server_get_counters
@@ -26,6 +27,8 @@ struct server_config rig_config;
 uint64_t rig_batch_ns, rig_now_ns;
 int64_t rig_wall_s;
 struct server_conn rig_conn;
+struct server_kept *rig_kept;
+const char *rig_kept_bytes;
 
 uint64_t server_batch_ns(void)
 {
@@ -48,9 +51,12 @@ void server_send(struct server_conn *conn, const void *bytes, size_t len)
     conn->sends++;
 }
 
-void server_send_kept(struct server_conn *conn, const void *bytes, size_t len)
+void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
+                      struct server_kept *kept)
 {
     server_send(conn, bytes, len);
+    rig_kept = kept;
+    rig_kept_bytes = bytes;
 }
 
 void server_wait_for(struct server_conn *conn, enum server_wait what)

@@ -178,3 +178,52 @@ TEST(routes_know_the_requests_in_flight)
     CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
     CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"408\"} 1\n"));
 }
+
+/* ---- what is on its way ---- */
+
+static bool has_date(const char *bytes, const char *date)
+{
+    return memcmp(strstr(bytes, "Date: ") + 6, date, strlen(date)) == 0;
+}
+
+/* Another second, and an event answered in it. */
+static void answer_next_second(void)
+{
+    rig_wall_s++;
+    rig_batch_ns += 1000000000;
+    rig_give_text(rig_event("u", 1));
+}
+
+TEST(routes_change_no_answer_that_is_still_on_its_way)
+{
+    enum { SECONDS = 4 };
+    struct server_kept *kept[SECONDS];
+    const char *bytes[SECONDS];
+    rig_start(10);
+    rig_wall_s = 784111770;
+    rig_open();
+    rig_give_text(rig_event("u", 1)); /* its head is recalled from now on */
+    for (unsigned i = 0; i < SECONDS; i++) {
+        answer_next_second();
+        kept[i] = rig_kept;
+        bytes[i] = rig_kept_bytes;
+        CHECK(kept[i] != NULL);
+        for (unsigned j = 0; j < i; j++)
+            CHECK(kept[i] != kept[j] && bytes[i] != bytes[j]);
+        kept[i]->uses = 1;
+    }
+    /* With all of them on their way an answer is copied, and none is changed. */
+    answer_next_second();
+    CHECK(rig_kept == NULL);
+    CHECK(has_date(rig_kept_bytes, "Sun, 06 Nov 1994 08:49:35 GMT"));
+    CHECK(has_date(bytes[0], "Sun, 06 Nov 1994 08:49:31 GMT"));
+    CHECK(has_date(bytes[3], "Sun, 06 Nov 1994 08:49:34 GMT"));
+    answer_next_second();
+    CHECK(rig_kept == NULL);
+    CHECK(has_date(rig_kept_bytes, "Sun, 06 Nov 1994 08:49:36 GMT"));
+    kept[2]->uses = 0;
+    answer_next_second();
+    CHECK(rig_kept == kept[2] && rig_kept_bytes == bytes[2]);
+    CHECK(has_date(rig_kept_bytes, "Sun, 06 Nov 1994 08:49:37 GMT"));
+    CHECK(has_date(bytes[1], "Sun, 06 Nov 1994 08:49:32 GMT"));
+}

@@ -43,6 +43,10 @@ extern uint64_t rig_batch_ns, rig_now_ns;
 extern int64_t rig_wall_s; /* -1: not known */
 extern struct server_conn rig_conn;
 
+/* What the last server_send_kept() was given; tests say by `uses` that it is on its way. */
+extern struct server_kept *rig_kept;
+extern const char *rig_kept_bytes;
+
 /* Everything anew: no events, a clock that stands still, no connection. */
 void rig_start(uint64_t users_max);
 const struct stats *rig_stats(void);
