@@ -304,8 +304,6 @@ struct server_conn *conns_next_touched(void)
 
 void conns_show(struct server_conn *conn)
 {
-    if (conn == NULL)
-        return;
     conn->pcb->next = NULL;
     if (conn->pcb->state == TIME_WAIT)
         tcp_tw_pcbs = conn->pcb;

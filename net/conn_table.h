@@ -51,7 +51,7 @@ void conns_touch(struct server_conn *conn);
 /* Takes the first one touched; NULL when there is none. */
 struct server_conn *conns_next_touched(void);
 
-/* Shows lwIP the one connection that the next segment is for (NULL: none). */
+/* Shows lwIP the one connection that the next segment is for. */
 void conns_show(struct server_conn *conn);
 
 /* Shows lwIP none: so it must be whenever it is not handling a segment or running its timers. */

@@ -83,9 +83,9 @@ static err_t received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     struct server_conn *const conn = arg;
     (void)err;
 
+    /* Bytes for one that is over lwIP refuses itself (TF_RXCLOSED): this is the peer's FIN. */
     if (conn->phase != CONN_OPEN) {
-        if (p != NULL)
-            pbuf_free(p);
+        assert(p == NULL);
         return ERR_OK;
     }
     if (p == NULL)
@@ -106,7 +106,7 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t err)
     struct server_conn *const conn = arg;
 
     /* lwIP had no memory for a PCB: the peer will send its SYN again. */
-    if (err != ERR_OK || pcb == NULL)
+    if (err != ERR_OK)
         return ERR_OK;
     /* An MSS in a SYN that was sent again has not been looked at yet. */
     clamp_sizes(pcb);
@@ -121,10 +121,7 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t err)
 
 void endpoint_listen(uint16_t port)
 {
-    static bool allocated;
-    if (!allocated)
-        ext_arg = tcp_ext_arg_alloc_id();
-    allocated = true;
+    ext_arg = tcp_ext_arg_alloc_id();
 
     struct tcp_pcb *const pcb = tcp_new();
     assert(pcb != NULL);
@@ -188,9 +185,8 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
     /* lwIP judges SYNs and resets well (RFC 5961 sections 3.2 and 4.2). */
     if (pcb->state == LISTEN || pcb->state == TIME_WAIT || (flags & (TCP_SYN | TCP_RST)) != 0)
         return ERR_OK;
-    /* RFC 9293 section 3.10.7.4: "if the ACK bit is off, drop the segment". */
-    if ((flags & TCP_ACK) == 0)
-        return ERR_VAL;
+    /* RFC 9293 section 3.10.7.4: "if the ACK bit is off, drop the segment"; guard.c has. */
+    assert((flags & TCP_ACK) != 0);
     /* lwIP would take an MSS from any segment, and asserts that it has not shrunk. */
     if (options_len != 0)
         *(u8_t *)(header + 1) = LWIP_TCP_OPT_EOL;
