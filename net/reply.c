@@ -145,7 +145,7 @@ static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len, struct ser
 __attribute__((noinline, flatten)) void reply_free(struct tcp_seg *segment)
 {
     struct pbuf *const p = segment->p;
-    if (p->ref == 1 && p->next == NULL && p->flags == 0 && p->type_internal == (u8_t)PBUF_RAM) {
+    if (p->ref == 1 && p->next == NULL && p->flags == 0) {
         pool_free(p);
         pool_free(segment);
     } else {

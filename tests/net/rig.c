@@ -206,6 +206,14 @@ void rig_start_default(uint32_t connections_max)
     rig_start(&config, &fake_netdev_default);
 }
 
+void rig_start_with_transmit_ring(unsigned descriptors)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(64);
+    device.transmit_ring = descriptors;
+    rig_start(&config, &device);
+}
+
 void rig_poll(void)
 {
     for (unsigned i = 0; i < 1000; i++)
@@ -235,6 +243,26 @@ struct rig_levels rig_levels(void)
     for (unsigned class = 0; class < POOL_CLASSES; class ++)
         levels.blocks[class] = pool_level(class);
     return levels;
+}
+
+void **rig_take_memory(void)
+{
+    void **blocks = NULL;
+    void **block;
+    while ((block = pool_alloc(1)) != NULL) {
+        *block = blocks;
+        blocks = block;
+    }
+    return blocks;
+}
+
+void rig_give_back(void **blocks)
+{
+    while (blocks != NULL) {
+        void **const block = blocks;
+        blocks = *block;
+        pool_free(block);
+    }
 }
 
 /* ---- frames ---- */

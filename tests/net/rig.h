@@ -70,6 +70,9 @@ struct server_config rig_config(uint32_t connections_max);
 void rig_start(const struct server_config *config, const struct fake_netdev_config *device);
 void rig_start_default(uint32_t connections_max);
 
+/* 64 connections over a device that has so few descriptors for sending. */
+void rig_start_with_transmit_ring(unsigned descriptors);
+
 /* An ARP request from the peer to rig_server_address: the server knows its MAC address then. */
 void rig_introduce_peer(void);
 
@@ -91,6 +94,10 @@ struct rig_levels {
 };
 
 struct rig_levels rig_levels(void);
+
+/* Takes all blocks of the pools, but those for PCBs and ARP; each begins with the next, or NULL. */
+void **rig_take_memory(void);
+void rig_give_back(void **blocks);
 
 /* ---- frames ---- */
 

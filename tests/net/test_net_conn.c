@@ -309,6 +309,18 @@ NET_TEST(stopping_closes_the_idle_and_lets_the_others_finish)
     EXPECT(!peer_take_syn_ack(&late));
 }
 
+NET_TEST(a_handshake_is_something_to_wait_for_until_the_server_stops)
+{
+    rig_start_default(16);
+    EXPECT(server_is_drained());
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    EXPECT(!server_is_drained());
+    server_stop();
+    EXPECT(server_is_drained());
+}
+
 NET_TEST(stopping_forgets_handshakes)
 {
     static struct peer third;
@@ -321,7 +333,9 @@ NET_TEST(stopping_forgets_handshakes)
     peer_send_syn(&other);
     EXPECT(peer_take_syn_ack(&other));
     peer_connect(&third);
-    peer_send_fin(&third); /* and TIME-WAIT or LAST-ACK is nobody's to wait for */
+    peer_send(&third, "c\n"); /* and TIME-WAIT is nobody's to wait for */
+    peer_take(&third);
+    peer_send_fin(&third);
     peer_take(&third);
     server_stop();
     rig_poll();

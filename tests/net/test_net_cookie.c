@@ -140,3 +140,21 @@ TEST(cookie_that_was_used_is_remembered_as_long_as_it_would_be_good)
     }
     CHECK_EQ(refused, 0);
 }
+
+/* All were made before the first was used: the table of the used has room for so many. */
+TEST(cookie_is_refused_once_half_the_table_is_used)
+{
+    enum { COUNT = 600, HALF = 512 };
+    static uint32_t made[COUNT];
+    start();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const struct cookie_peer peer = peer_number(i);
+        made[i] = cookie_make(&peer, 1460, BEGIN_NS);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const struct cookie_peer peer = peer_number(i);
+        CHECK_EQ(cookie_is_good(&peer, made[i], BEGIN_NS, &mss), i < HALF);
+        if (i < HALF)
+            cookie_use();
+    }
+}

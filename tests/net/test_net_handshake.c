@@ -142,6 +142,39 @@ NET_TEST(the_peers_mss_is_respected)
     }
 }
 
+/* As systems send it: window scaling, SACK and timestamps in front of it, or padding. */
+NET_TEST(the_peers_mss_is_found_behind_other_options)
+{
+    static const struct {
+        uint8_t options[24];
+        uint16_t mss;
+    } table[] = {
+        {{3, 3, 7, 1, 4, 2, 8, 10, 0, 0, 0, 2, 4, 1, 0, 0, 1, 1, 2, 4, 5, 20}, 1300},
+        {{2, 3, 5, 1, 2, 4, 5, 20}, 1300}, /* nor is one of another length believed */
+        {{1, 1, 0, 0, 2, 4, 5, 20}, 536},  /* what follows the end is none */
+    };
+    start_flooded();
+    for (unsigned i = 0; i < sizeof table / sizeof table[0]; i++) {
+        peer_init(&peer, (uint16_t)(5000 + i));
+        struct rig_segment syn = {
+            .address = peer.address,
+            .port = peer.port,
+            .server_port = RIG_PORT,
+            .number = peer.next,
+            .window = 60000,
+            .flags = SYN,
+            .options_len = sizeof table[i].options,
+        };
+        memcpy(syn.options, table[i].options, sizeof table[i].options);
+        EXPECT(rig_arrive(&syn));
+        EXPECT(peer_take_syn_ack(&peer));
+        peer_send(&peer, "b4000\n");
+        EXPECT(peer_next(&peer, &segment));
+        EXPECT_EQ(segment.len, table[i].mss);
+        rig_discard();
+    }
+}
+
 NET_TEST(a_request_may_come_with_the_ack_or_in_its_place)
 {
     start_flooded();
@@ -271,6 +304,26 @@ NET_TEST(a_damaged_syn_is_not_answered)
         EXPECT(rig_next(syn.address, syn.port, &segment));
         EXPECT_EQ(segment.ack, 1); /* of the SYN, not of the data */
     }
+}
+
+/* Its sum would have to be made over all of them; an honest SYN has no kilobytes. */
+NET_TEST(a_syn_in_several_pieces_is_answered_only_if_the_device_vouches_for_it)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    static struct rig_segment syn = {
+        .address = RIG_PEER_ADDRESS, .port = 5000, .server_port = RIG_PORT, .flags = SYN};
+    start_flooded();
+    fake_netdev_scatter(1);
+    /* Also one whose first piece alone would sum up. */
+    syn.len = 2048 - 54;
+    const size_t len = rig_frame(&syn, frame) + 1000;
+    put16(frame + 16, (uint16_t)(len - 14));
+    put16(frame + 24, 0);
+    put16(frame + 24, checksum16(frame + 14, 20, 0));
+    EXPECT(fake_netdev_arrive(frame, len, false));
+    EXPECT(!rig_next(syn.address, syn.port, &segment));
+    EXPECT(fake_netdev_arrive(frame, len, true));
+    EXPECT(rig_next(syn.address, syn.port, &segment));
 }
 
 NET_TEST(nobody_answers_a_syn_from_everybody)

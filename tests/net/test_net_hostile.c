@@ -9,31 +9,6 @@ static struct rig_segment segment;
 
 /* ---- windows ---- */
 
-/* lwIP leaves the FIN on both halves of a segment that it splits for a small window. */
-NET_TEST(the_fin_of_a_split_segment_comes_last)
-{
-    rig_start_default(16);
-    peer_init(&peer, 4000);
-    peer.window = 2;
-    peer_connect(&peer);
-    peer_send(&peer, "c\n"); /* "bye\n", FIN */
-    size_t received = 0;
-    bool fin = false;
-    for (unsigned i = 0; i < 4000 && !fin; i++) {
-        rig_wait_ms(5);
-        while (peer_next(&peer, &segment)) {
-            if (segment.number != peer.expected)
-                continue;
-            received += segment.len;
-            fin = (segment.flags & FIN) != 0;
-            peer.expected += (uint32_t)segment.len + fin;
-            peer_send_ack(&peer);
-        }
-    }
-    EXPECT(fin);
-    EXPECT_EQ(received, 4);
-}
-
 /* lwIP's timer asserts that a persist timer has something to send. */
 NET_TEST(a_window_probe_acknowledged_in_the_batch_of_a_tick_halts_nothing)
 {

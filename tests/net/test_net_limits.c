@@ -1,4 +1,5 @@
 /* Who may be connected, and for how long. */
+#include "net/conn_table.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other, third;
@@ -255,6 +256,22 @@ NET_TEST(an_idle_connection_is_closed_after_idle_ms)
     EXPECT_EQ(rig_counters().timeouts, 1);
     peer_take(&peer);
     EXPECT(peer.fin && !peer.reset);
+}
+
+/* lwIP resets at once whom it believes to have bytes unread. */
+NET_TEST(an_idle_connection_that_does_not_outlive_being_closed_is_over)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    conns_find(conns_key(__builtin_bswap32(peer.address), peer.port))->pcb->rcv_wnd--;
+    rig_wait_ms(60100);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_take(&peer);
+    EXPECT(peer.reset);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
 NET_TEST(an_unfinished_head_times_out_and_is_answered)

@@ -145,8 +145,10 @@ NET_TEST(a_device_without_checksums_is_served_in_software)
     for (int i = 0; i < 50; i++)
         peer_take(&peer);
     EXPECT_EQ(peer.received, 20004);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
     arrive_damaged(true);
-    EXPECT_EQ(rig_app.requests, 3);
+    EXPECT_EQ(rig_app.requests, 4);
     peer_send(&peer, "c\n");
     peer_take(&peer);
     EXPECT(peer.fin);
@@ -306,6 +308,24 @@ NET_TEST(a_link_that_goes_down_and_up_loses_no_connection)
     EXPECT(server_is_reachable());
     peer_send(&peer, "e\n");
     peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(a_link_may_come_up_in_the_batch_in_which_a_connection_is_reset)
+{
+    rig_start_default(16);
+    for (uint16_t port = 5000; port < 5002; port++) { /* and another is long gone */
+        peer_send_reset(&peer);
+        peer_init(&peer, port);
+        peer_connect(&peer);
+    }
+    fake_netdev_set_link(false);
+    rig_wait_ms(100);
+    fake_netdev_set_link(true);
+    peer_send_reset(&peer);
+    fake_clock_advance_ms(32);
+    (void)server_poll();
+    EXPECT(server_is_reachable());
+    EXPECT_EQ(rig_app.closed, 2);
 }
 
 /* ---- DHCP ---- */

@@ -288,18 +288,10 @@ NET_TEST(nothing_is_received_while_the_transmit_ring_is_full)
     EXPECT_EQ(rig_counters().retransmissions, 0);
 }
 
-static void start_with_transmit_ring(unsigned descriptors)
-{
-    struct fake_netdev_config device = fake_netdev_default;
-    const struct server_config config = rig_config(64);
-    device.transmit_ring = descriptors;
-    rig_start(&config, &device);
-}
-
 NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
 {
     static struct peer many[32];
-    start_with_transmit_ring(8);
+    rig_start_with_transmit_ring(8);
     peers_connect(many, 32, 6000);
     for (unsigned i = 0; i < 32; i++)
         peer_send(&many[i], "e\n");
@@ -312,11 +304,8 @@ NET_TEST(answers_that_found_no_descriptor_go_out_with_the_next_batch)
 
 NET_TEST(a_retransmission_that_found_no_descriptor_goes_out_when_there_is_one)
 {
-    struct fake_netdev_config device = fake_netdev_default;
-    const struct server_config config = rig_config(64);
     static struct peer many[16];
-    device.transmit_ring = 8;
-    rig_start(&config, &device);
+    rig_start_with_transmit_ring(8);
     peer_init(&peer, 5000);
     peer_connect(&peer);
     for (unsigned i = 0; i < 16; i++) {
@@ -342,7 +331,7 @@ NET_TEST(a_retransmission_that_found_no_descriptor_goes_out_when_there_is_one)
 NET_TEST(large_answers_to_many_lose_nothing_in_a_small_ring)
 {
     static struct peer many[32];
-    start_with_transmit_ring(32);
+    rig_start_with_transmit_ring(32);
     peers_connect(many, 32, 6000);
     for (unsigned i = 0; i < 32; i++)
         peer_send(&many[i], "b20000\n");

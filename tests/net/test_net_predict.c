@@ -353,3 +353,143 @@ NET_TEST(what_is_not_just_data_in_order_is_not_predicted)
     EXPECT_EQ(rig_counters().segments_predicted, before);
     EXPECT_EQ(rig_app.requests, 3);
 }
+
+/* ---- what is left of a window ---- */
+
+static void start_both(void)
+{
+    rig_start_default(256);
+    peer_init(&predicted, 5000);
+    peer_init(&judged, 5008); /* of the same slice */
+    peer_connect(&predicted);
+    for (uint16_t i = 1; i < 8; i++) {
+        peer_init(&others[i], (uint16_t)(5000 + i));
+        peer_connect(&others[i]);
+    }
+    peer_connect(&judged);
+}
+
+static const char *lines(size_t len)
+{
+    static char text[40000];
+    for (size_t at = 0; at < len; at += 2)
+        memcpy(text + at, "w\n", 2);
+    text[len] = '\0';
+    return text;
+}
+
+NET_TEST(a_segment_longer_than_the_window_is_not_predicted_and_cut)
+{
+    start_both();
+    const uint64_t before = rig_counters().segments_predicted;
+    send_both(lines(TCP_WND + 2));
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, TCP_WND / 2 * 2);
+    predicted.next -= 2;
+    judged.next -= 2;
+    compare(0);
+    EXPECT_EQ(rig_counters().segments_predicted, before);
+}
+
+/*
+ * A window that has opened by less than a segment is not announced (RFC 9293 section 3.8.6.2.2).
+ * Who sends into it all the same is not refused.
+ */
+NET_TEST(a_segment_beyond_the_window_announced_but_not_the_window_is_taken)
+{
+    start_both();
+    for (unsigned i = 0; i < 3; i++) { /* the congestion window grows */
+        predicted.received = judged.received = 0;
+        send_both("b24576\n");
+        settle_both();
+    }
+    /* Not acknowledged: then there is no space for an answer more, and what follows waits. */
+    predicted.holds_acks = judged.holds_acks = true;
+    send_both("b24576\n");
+    send_both("b1000\n");
+    rig_poll();
+    send_both(lines(TCP_WND - 100));
+    rig_poll();
+    EXPECT_EQ(conn_of(&judged)->pcb->rcv_wnd, 100);
+    EXPECT_EQ(conn_of(&judged)->pcb->rcv_ann_wnd, 100 - (4 * 7 + 6));
+    const uint64_t before = rig_counters().segments_predicted;
+    send_both(lines(100));
+    rig_poll();
+    EXPECT_EQ(rig_counters().segments_predicted, before + 1);
+    EXPECT_EQ(conn_of(&judged)->pcb->rcv_wnd, 0);
+    compare(0);
+}
+
+/* A PCB may hold this, whether or not a peer can bring it about. */
+NET_TEST(an_acknowledgement_has_no_more_effect_than_with_lwip)
+{
+    start_both();
+    /* The congestion window is as wide as it can be told. */
+    for (unsigned slow_start = 0; slow_start < 2; slow_start++) {
+        send_both("e\n");
+        rig_poll();
+        predicted.holds_acks = judged.holds_acks = true;
+        take_both();
+        conn_of(&predicted)->pcb->cwnd = conn_of(&judged)->pcb->cwnd = 0xfffe;
+        conn_of(&predicted)->pcb->ssthresh = conn_of(&judged)->pcb->ssthresh =
+            slow_start ? 0xffff : 0x1000;
+        conn_of(&predicted)->pcb->bytes_acked = conn_of(&judged)->pcb->bytes_acked = 0xfffe;
+        send_both("e\n");
+        rig_poll();
+        compare(slow_start);
+        EXPECT_EQ(conn_of(&judged)->pcb->cwnd, 0xffff);
+        settle_both();
+    }
+    /* What is timed has not been sent. */
+    send_both("e\n");
+    predicted.holds_acks = judged.holds_acks = true;
+    take_both();
+    rig_wait_ms(500);
+    conn_of(&predicted)->pcb->rttest = conn_of(&judged)->pcb->rttest = tcp_ticks;
+    conn_of(&predicted)->pcb->rtseq = conn_of(&predicted)->pcb->snd_nxt;
+    conn_of(&judged)->pcb->rtseq = conn_of(&judged)->pcb->snd_nxt;
+    send_both("w\n");
+    rig_poll();
+    compare(2);
+    EXPECT(conn_of(&judged)->pcb->rttest != 0);
+}
+
+/* A segment to each with the window, and numbers so far from the next ones; then they are equal. */
+static void send_window(uint32_t ahead, uint32_t acknowledges, uint16_t window, const char *text)
+{
+    predicted.window = judged.window = window;
+    for (unsigned i = 0; i < 2; i++) {
+        struct peer *const to = i == 0 ? &predicted : &judged;
+        rig_vouches = i == 0;
+        peer_segment(to, ACK, to->next + ahead, to->expected + acknowledges, text, strlen(text));
+        to->next += (uint32_t)strlen(text);
+        to->expected += acknowledges;
+    }
+    rig_poll();
+    compare(window);
+}
+
+/* RFC 9293 section 3.10.7.4, and lwIP: of two with the same numbers the larger window counts. */
+NET_TEST(a_window_counts_if_its_segment_is_not_older_than_the_last_that_told_one)
+{
+    start_both();
+    send_window(0, 0, 60000, "w\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 65535);
+    send_window(0, 0, 50000, "w\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 50000);
+    send_window(0, 0, 40000, "");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 40000);
+    send_window(0, 0, 45000, "w\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 45000);
+    send_window(0, 0, 45000, "e\n");
+    send_window(0, 0, 45000, "");
+    send_window(0, 3, 30000, "w\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 30000);
+    send_window(10, 0, 20000, "");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 20000);
+    send_window(0, 0, 10000, "e\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 20000);
+    send_window(0, 3, 30000, "w\n");
+    EXPECT_EQ(conn_of(&judged)->pcb->snd_wnd, 20000);
+    EXPECT(rig_counters().segments_predicted >= 4);
+}

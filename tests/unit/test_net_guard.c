@@ -12,11 +12,9 @@ static const uint8_t syn[58] = {
 
 static uint8_t bytes[64];
 
-static enum guard_kind check_changed(unsigned at, uint8_t value)
+/* Once the IP checksum is made right. */
+static enum guard_kind check_bytes(void)
 {
-    memcpy(bytes, syn, sizeof syn);
-    bytes[at] = value;
-    /* The IP checksum is made right. */
     uint32_t sum = 0;
     bytes[24] = bytes[25] = 0;
     for (unsigned i = 14; i < 34; i += 2)
@@ -26,6 +24,13 @@ static enum guard_kind check_changed(unsigned at, uint8_t value)
     bytes[24] = (uint8_t)(~sum >> 8);
     bytes[25] = (uint8_t)~sum;
     return guard_check(&self, bytes, sizeof syn, sizeof syn, &frame);
+}
+
+static enum guard_kind check_changed(unsigned at, uint8_t value)
+{
+    memcpy(bytes, syn, sizeof syn);
+    bytes[at] = value;
+    return check_bytes();
 }
 
 TEST(guard_tells_what_a_segment_is)
@@ -85,6 +90,16 @@ TEST(guard_verifies_the_ip_checksum)
     CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
 }
 
+/* Nobody can answer to it; and it is in no sum that is looked at here. */
+TEST(guard_refuses_a_segment_from_port_0)
+{
+    memcpy(bytes, syn, sizeof syn);
+    bytes[34] = 0;
+    CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_SEGMENT);
+    bytes[35] = 0;
+    CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
+}
+
 TEST(guard_wants_all_headers_in_one_piece)
 {
     for (size_t len = 0; len < sizeof syn; len++) {
@@ -112,6 +127,13 @@ TEST(guard_checks_lengths_of_arp_udp_and_icmp)
     bytes[39] = 24;
     CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 8, sizeof syn, &frame), GUARD_IP);
     CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 7, sizeof syn, &frame), GUARD_REFUSED);
+    /* A packet too small for either's header. */
+    bytes[17] = 20 + 7;
+    CHECK_EQ(check_bytes(), GUARD_REFUSED);
+    bytes[23] = 1;
+    CHECK_EQ(check_bytes(), GUARD_REFUSED);
+    bytes[17] = 20 + 8;
+    CHECK_EQ(check_bytes(), GUARD_IP);
     CHECK_EQ(check_changed(23, 1), GUARD_IP);
     CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 8, sizeof syn, &frame), GUARD_IP);
     CHECK_EQ(guard_check(&self, bytes, 14 + 20 + 7, sizeof syn, &frame), GUARD_REFUSED);

@@ -1,0 +1,226 @@
+/* When there is not memory for all: who waits and who gives way; and windows that are too small. */
+#include "lwip/priv/tcp_priv.h"
+#include "net/conn_table.h"
+#include "net/server_state.h"
+#include "tests/net/rig.h"
+
+static struct peer peer, readers[60];
+static struct rig_segment segment;
+
+/* They read nothing of their answers; the first has waited longest. */
+static void ask(unsigned first, unsigned count, const char *line)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        readers[i].holds_acks = true;
+        peer_send(&readers[i], line);
+        rig_poll();
+        fake_clock_advance_ms(1);
+    }
+}
+
+static void let_read(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        readers[i].holds_acks = false;
+        for (unsigned round = 0; round < 20; round++)
+            peer_take(&readers[i]);
+    }
+}
+
+static unsigned count_resets(unsigned count)
+{
+    unsigned resets = 0;
+    for (unsigned i = 0; i < count; i++) {
+        peer_take(&readers[i]);
+        resets += readers[i].reset;
+    }
+    return resets;
+}
+
+/* ---- who gives way ---- */
+
+NET_TEST(a_segment_for_which_one_reader_frees_too_little_is_dropped_and_comes_again)
+{
+    static char train[1000];
+    for (size_t at = 0; at < sizeof train; at += 2)
+        memcpy(train + at, at + 2 == sizeof train ? "e\n" : "w\n", 2);
+    rig_start_default(64);
+    peers_connect(readers, 60, 6000);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    ask(0, 60, "b4300\n");
+    rig_wait_ms(300);
+    peer_send_bytes(&peer, train, sizeof train);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 60);
+    EXPECT_EQ(rig_counters().connections_gave_way, 1);
+    EXPECT_EQ(rig_counters().memory_short, 1);
+    EXPECT_EQ(count_resets(60), 1);
+    EXPECT(readers[0].reset);
+    for (unsigned i = 0; i < 20 && peer.received == 0; i++) {
+        peer.next -= (uint32_t)sizeof train;
+        peer_send_bytes(&peer, train, sizeof train);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(peer.received, 3);
+    EXPECT(count_resets(60) < 10);
+}
+
+/* As many as a batch can bring are passed over in search of one; these are more. */
+NET_TEST(who_waits_for_memory_does_not_give_way_to_a_new_client)
+{
+    enum { READERS = 13, WAITING = 70 };
+    static struct peer waiting[WAITING];
+    rig_start_default(READERS + WAITING);
+    peers_connect(waiting, WAITING, 7000);
+    peers_connect(readers, READERS, 6000);
+    ask(0, READERS, "b24576\n");
+    for (unsigned i = 0; i < WAITING; i++) {
+        peer_send(&waiting[i], "e\n");
+        rig_poll();
+    }
+    EXPECT_EQ(rig_app.requests, READERS);
+    peer_init(&peer, 5000);
+    peer_send_syn(&peer);
+    EXPECT(!peer_take_syn_ack(&peer));
+    EXPECT_EQ(rig_counters().connections_refused, 1);
+    let_read(READERS);
+    for (unsigned i = 0; i < WAITING; i++)
+        peer_expect(&waiting[i], "ok\n");
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(nobody_is_a_slow_reader_before_the_machine_has_run_for_so_long)
+{
+    rig_start_default(16);
+    server.ran_ns = 0; /* it has just started */
+    peers_connect(readers, 8, 6000);
+    rig_wait_ms(100);
+    ask(0, 8, "b24576\n");
+    EXPECT_EQ(rig_app.requests, 7); /* there was not memory for all */
+    rig_wait_ms(100);
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    let_read(8);
+    EXPECT_EQ(rig_app.requests, 8);
+    EXPECT_EQ(count_resets(8), 0);
+}
+
+NET_TEST(stopping_waits_for_a_request_that_waits_for_memory)
+{
+    rig_start_default(16);
+    peers_connect(readers, 8, 6000);
+    ask(0, 8, "b24576\n");
+    EXPECT_EQ(rig_app.requests, 7);
+    server_stop();
+    EXPECT_EQ(rig_app.closed, 7);
+    let_read(8);
+    EXPECT_EQ(rig_app.requests, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        EXPECT_EQ(readers[i].received, 24576);
+        EXPECT(readers[i].fin && !readers[i].reset);
+    }
+}
+
+/* ---- a window smaller than what waits ---- */
+
+static unsigned split_fails; /* so many times more */
+
+err_t __real_tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split);
+err_t __wrap_tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split);
+
+err_t __wrap_tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split)
+{
+    if (split_fails == 0)
+        return __real_tcp_split_unsent_seg(pcb, split);
+    split_fails--;
+    return ERR_MEM;
+}
+
+/* "bye\n", FIN, in a window of two bytes. */
+static void expect_the_fin_last(void)
+{
+    size_t received = 0;
+    bool fin = false;
+    peer_init(&peer, 4000);
+    peer.window = 2;
+    peer_connect(&peer);
+    peer_send(&peer, "c\n");
+    for (unsigned i = 0; i < 1000 && !fin; i++) {
+        rig_wait_ms(5);
+        while (peer_next(&peer, &segment)) {
+            if (segment.number != peer.expected)
+                continue;
+            received += segment.len;
+            fin = (segment.flags & FIN) != 0;
+            peer.expected += (uint32_t)segment.len + fin;
+            peer_send_ack(&peer);
+        }
+    }
+    EXPECT(fin);
+    EXPECT_EQ(received, 4);
+}
+
+/* lwIP leaves the FIN on both halves of a segment that it splits for a small window. */
+NET_TEST(the_fin_of_a_split_segment_comes_last)
+{
+    rig_start_default(16);
+    expect_the_fin_last();
+}
+
+/* Nor shall lwIP split it, whose turn comes in the third tick, if there is memory just then. */
+NET_TEST(the_fin_of_a_segment_that_could_not_be_split_at_first_comes_last)
+{
+    rig_start_default(16);
+    split_fails = 3;
+    expect_the_fin_last();
+    EXPECT_EQ(split_fails, 0);
+}
+
+/*
+ * lwIP stops the persist timer before it sends. Should something leave it running nevertheless:
+ * lwIP's timer asserts that nothing is in flight, and what fits the window is not to be split.
+ */
+static void start_persist_timer(void)
+{
+    struct tcp_pcb *const pcb = conns_find(conns_key(lwip_htonl(peer.address), peer.port))->pcb;
+    EXPECT(pcb->unsent != NULL && pcb->persist_backoff == 0);
+    pcb->persist_backoff = 1;
+}
+
+NET_TEST(a_persist_timer_while_output_is_in_flight_halts_nothing)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "b20000\n"); /* more than the congestion window lets out */
+    rig_poll();
+    start_persist_timer();
+    rig_wait_ms(300);
+    for (unsigned i = 0; i < 20; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 20000);
+}
+
+NET_TEST(a_persist_timer_while_the_window_is_open_loses_no_fin)
+{
+    rig_start_with_transmit_ring(8);
+    peers_connect(readers, 8, 6000);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    fake_netdev_stall(true);
+    for (unsigned i = 0; i < 8; i++)
+        peer_send(&readers[i], "e\n");
+    peer_send(&peer, "c\n");
+    rig_poll();
+    EXPECT_EQ(fake_netdev_transmit_held(), 8);
+    for (unsigned slice = 0; slice < 8; slice++) { /* one of them is this connection's */
+        start_persist_timer();
+        fake_clock_advance_ms(32);
+        (void)server_poll();
+    }
+    fake_netdev_stall(false);
+    peer_expect(&peer, "bye\n");
+    EXPECT(peer.fin);
+}
