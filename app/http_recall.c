@@ -30,7 +30,7 @@
 #define HEADS_COMPARED_MAX     2 /* beside the hinted one */
 #define MISSES_PER_REPLACEMENT 16
 #define DIGITS_MAX             5  /* of HTTP_BODY_BYTES_MAX */
-#define PREFIX_BYTES_MIN       32 /* begin_with() */
+#define PREFIX_BYTES_MIN       32 /* begin_with_prefix() */
 #define SUFFIX_BYTES_MIN       4  /* a line end and the blank line */
 
 _Static_assert(HTTP_BODY_BYTES_MAX < 100000, "DIGITS_MAX is wrong");

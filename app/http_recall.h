@@ -30,7 +30,7 @@ struct http_recall_head {
     bool mark;
     bool used_lately; /* recalled since the replacement last came by */
     struct http_request request;
-    _Alignas(16) uint8_t bytes[HTTP_RECALL_HEAD_BYTES_MAX]; /* before the digits, then after them */
+    uint8_t bytes[HTTP_RECALL_HEAD_BYTES_MAX]; /* before the digits, then after them */
 };
 
 /* Shared by all connections. The members are http_recall.c's. */

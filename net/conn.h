@@ -71,8 +71,8 @@ struct server_conn {
     struct list_node deadline_node;
     uint64_t deadline_since_ns;
     struct list_node sending_node; /* output waits for acknowledgement (deadlines.c) */
-    uint64_t progress_ns;          /* when an octet was last acknowledged, or the wait began */
-    uint32_t acked;                /* up to here */
+    uint64_t progress_ns;          /* when a segment was last acknowledged, or the wait began */
+    uint32_t oldest_number;        /* of the segment that is waited for; network byte order */
 
     _Alignas(64) struct server_conn *hash_next;
     struct list_node timed_node; /* lwIP's timers have to do with it (timers.c) */

@@ -33,8 +33,8 @@
  * 1997): two keys chosen without knowing these collide with probability 2/buckets, and a peer
  * chooses its port but never sees the factor. Two buckets a record: one probe, nearly always.
  *
- * Cost: the record (the first 64 bytes of it), its bucket and the PCB are touched, for any number
- * of connections. Memory: 184 bytes a record and 16 to 32 of buckets, for slots of all kinds.
+ * Cost: two cache lines of the record, its bucket and the PCB are touched, for any number of
+ * connections. Memory: 192 bytes a record and 16 to 32 of buckets, for slots of all kinds.
  */
 #include "net/conn_table.h"
 

@@ -2,6 +2,7 @@
 
 #include "kernel/netdev.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/reply.h"
 #include "net/server_state.h"
 #include "net/turn.h"
 #include "net/unread.h"
@@ -81,18 +82,32 @@ struct server_conn *deadlines_give_way(void)
 void deadlines_sending(struct server_conn *conn)
 {
     const struct tcp_pcb *const pcb = conn->pcb;
+    const struct tcp_seg *const oldest = pcb->unacked != NULL ? pcb->unacked : pcb->unsent;
     /* A handshake has a deadline of its own; a flood of them would hide those that hold much. */
-    if (conn->phase == CONN_HALF_OPEN || (pcb->unacked == NULL && pcb->unsent == NULL))
+    if (conn->phase == CONN_HALF_OPEN || oldest == NULL)
         return;
+    /*
+     * Not the octet that is acknowledged: who takes one at a time gives no memory back. Sent again,
+     * a segment has the number that it had.
+     */
+    const uint32_t number = oldest->tcphdr->seqno;
     if (!list_is_alone(&conn->sending_node)) {
-        if (conn->acked == pcb->lastack)
+        if (conn->oldest_number == number)
             return;
     } else {
         conn->sending_examined_ns = server.ran_ns;
         list_append(&deadlines.sending, &conn->sending_node);
     }
-    conn->acked = pcb->lastack;
+    conn->oldest_number = number;
     conn->progress_ns = server.ran_ns;
+}
+
+static bool are_much(const struct tcp_seg *segment, size_t *bytes)
+{
+    for (; segment != NULL && *bytes < TCP_MSS; segment = segment->next)
+        if (!reply_is_kept(segment))
+            *bytes += segment->len;
+    return *bytes >= TCP_MSS;
 }
 
 /*
@@ -101,7 +116,9 @@ void deadlines_sending(struct server_conn *conn)
  */
 static bool holds_much(const struct server_conn *conn)
 {
-    return TCP_SND_BUF - conn->pcb->snd_buf >= TCP_MSS || !unread_is_empty(conn);
+    size_t bytes = 0;
+    return !unread_is_empty(conn) || are_much(conn->pcb->unacked, &bytes) ||
+           are_much(conn->pcb->unsent, &bytes);
 }
 
 struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)

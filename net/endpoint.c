@@ -185,8 +185,12 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
     /* lwIP judges SYNs and resets well (RFC 5961 sections 3.2 and 4.2). */
     if (pcb->state == LISTEN || pcb->state == TIME_WAIT || (flags & (TCP_SYN | TCP_RST)) != 0)
         return ERR_OK;
-    /* RFC 9293 section 3.10.7.4: "if the ACK bit is off, drop the segment"; guard.c has. */
-    assert((flags & TCP_ACK) != 0);
+    /*
+     * RFC 9293 section 3.10.7.4: "if the ACK bit is off, drop the segment". guard.c has, but the
+     * segment lies where the device can write.
+     */
+    if ((flags & TCP_ACK) == 0)
+        return ERR_VAL;
     /* lwIP would take an MSS from any segment, and asserts that it has not shrunk. */
     if (options_len != 0)
         *(u8_t *)(header + 1) = LWIP_TCP_OPT_EOL;

@@ -29,7 +29,7 @@
 #define RING_BUFFERS_MAX 128
 #define OOSEQ_PBUFS_MAX  16
 
-/* Free descriptors without which nothing is received: an answer and an ACK for each of a batch. */
+/* Descriptors without which nothing is received: for an answer to each of a batch, and more. */
 #define RECEIVE_SPACE 96
 
 _Static_assert(PBUF_LINK_ENCAPSULATION_HLEN >= NETDEV_HEADROOM_BYTES, "room for the driver");
@@ -236,8 +236,7 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, const ip4_addr_t *
 
 bool link_takes_segments(void)
 {
-    return link_state.checksum_offload &&
-           link_space(LINK_SEGMENT_PBUFS_MAX) >= LINK_SEGMENT_PBUFS_MAX;
+    return link_state.checksum_offload && link_space(1) >= 1;
 }
 
 __attribute__((noinline)) static void transmit_chain(struct pbuf *p)

@@ -83,14 +83,12 @@ void link_reap(void);
 /* Descriptors free for sending; reaps when that is fewer than `wanted`. */
 size_t link_space(size_t wanted);
 
-/* Whether link_send_segment() can be called: the device sums checksums, and has room for one. */
+/* Whether link_send_segment() can be called: the device sums checksums, and has room for a pbuf. */
 bool link_takes_segments(void);
 
-#define LINK_SEGMENT_PBUFS_MAX 2
-
 /*
- * Sends a TCP segment that begins at the payload of `p`, of LINK_SEGMENT_PBUFS_MAX pbufs at most,
- * with its header in the first and room for all others in front of that. Its checksum field is
+ * Sends a TCP segment that begins at the payload of `p`, with its header in the first pbuf and room
+ * for all others in front of that. There MUST be a descriptor for each pbuf. Its checksum field is
  * filled in here. Addresses in network byte order.
  */
 void link_send_segment(struct pbuf *p, const uint8_t mac[6], uint32_t source, uint32_t destination);

@@ -73,7 +73,7 @@ struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uin
         [POOL_MEDIUM] = n + n / 2 + 256,
         /* A train that arrived in two pieces is answered in two. */
         [POOL_LARGE] = n + 64,
-        /* The answer to a train of 16 events each, and what is on its way in. */
+        /* The answer to a train of 16 events each, if it is copied, and what is on its way in. */
         [POOL_FULL] = n + n / 2 + 128,
         [POOL_PCB] = n + half_open + closing + 8,
         /* Pings and resets to hosts not resolved yet; far fewer than there are full blocks. */

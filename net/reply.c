@@ -10,7 +10,7 @@
  *     - the connection is ESTABLISHED, nothing waits to be sent, no loss is being mended, and no
  *       window is being probed;
  *     - it fits one segment, the peer's window and the congestion window;
- *     - the device sums checksums, and a descriptor is free.
+ *     - the device sums checksums, and a descriptor is free, or many for one that is kept.
  *
  * The block that it makes is what lwIP would have made, for it is lwIP that may have to send it
  * again, and that frees it when it is acknowledged:
@@ -39,6 +39,14 @@
 /* A copy of less costs less than another descriptor. */
 #define KEPT_BYTES_MIN 512
 
+/*
+ * Descriptors that must be free: of a batch's answers (link.c: RECEIVE_SPACE) none shall find that
+ * others took two each.
+ */
+#define KEPT_SPACE_MIN 64
+
+#define PBUFS_MAX      2 /* a segment */
+
 /* So that the TCP header, at its end, is aligned as lwIP aligns it. */
 #define KEPT_HEADERS_BYTES 72
 
@@ -52,7 +60,7 @@ static bool is_plain(const struct tcp_pcb *pcb, size_t len)
     return pcb->state == ESTABLISHED && pcb->unsent == NULL &&
            (pcb->flags & FLAGS_EXCEPTIONAL) == 0 && pcb->persist_backoff == 0 && len <= pcb->mss &&
            pcb->snd_lbb - pcb->lastack + len <= window && len <= pcb->snd_buf &&
-           pcb->snd_queuelen + LINK_SEGMENT_PBUFS_MAX <= TCP_SND_QUEUELEN;
+           pcb->snd_queuelen + PBUFS_MAX <= TCP_SND_QUEUELEN;
 }
 
 /* Headers, and data that is the application's. */
@@ -126,14 +134,18 @@ static struct pbuf *copy(const uint8_t *bytes, size_t len)
     return p;
 }
 
+static bool is_worth_keeping(size_t len, const struct server_kept *kept)
+{
+    return kept != NULL && len >= KEPT_BYTES_MIN && link_space(KEPT_SPACE_MIN) >= KEPT_SPACE_MIN;
+}
+
 /* NULL if memory is out. */
 static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len, struct server_kept *kept)
 {
     struct tcp_seg *const segment = pool_alloc(LWIP_MEM_ALIGN_SIZE(sizeof *segment));
     if (segment == NULL)
         return NULL;
-    struct pbuf *const p =
-        kept != NULL && len >= KEPT_BYTES_MIN ? refer(bytes, len, kept) : copy(bytes, len);
+    struct pbuf *const p = is_worth_keeping(len, kept) ? refer(bytes, len, kept) : copy(bytes, len);
     if (p == NULL) {
         pool_free(segment);
         return NULL;

@@ -3,6 +3,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "net/link.h"
+#include "net/lwip_hooks.h"
 #include "net/pool.h"
 #include "net/reply.h"
 #include "tests/net/rig.h"
@@ -294,17 +295,77 @@ NET_TEST(who_holds_little_does_not_give_way_to_readers_that_began_before_it)
         rig_poll();
     }
     rig_wait_ms(300);
-    for (unsigned i = 0; i < 7; i++) { /* they read a little */
-        readers[i].expected++;
+    const uint32_t full = pool_level(POOL_FULL);
+    for (unsigned i = 0; i < 7; i++) { /* they read a segment */
+        readers[i].expected += 1460;
         peer_send_ack(&readers[i]);
-        readers[i].expected--;
+        readers[i].expected -= 1460;
         rig_poll();
     }
+    take_blocks(POOL_FULL, POOL_FULL_BYTES, full); /* as others would */
     peer_send(&readers[7], "b24576\n");
     rig_poll();
     EXPECT_EQ(rig_app.requests, 8); /* there was not memory for all */
     EXPECT_EQ(rig_counters().connections_gave_way, 0);
     peer_expect(&peer, "ok\n");
+}
+
+/* The bytes are the application's: nothing would be won. */
+NET_TEST(who_holds_only_what_is_kept_does_not_give_way)
+{
+    rig_start_default(16);
+    peers_connect(readers, 8, 6000);
+    for (unsigned i = 0; i < 3; i++) {
+        peer_send(&readers[0], "k1200\n");
+        rig_poll();
+    }
+    EXPECT_EQ(rig_kept.uses, 3);
+    rig_wait_ms(10); /* the slowest, if that were all */
+    for (unsigned i = 1; i < 7; i++) {
+        peer_send(&readers[i], "b24576\n");
+        rig_poll();
+    }
+    rig_wait_ms(300);
+    take_blocks(POOL_FULL, POOL_FULL_BYTES, 10);
+    peer_send(&readers[7], "b24576\n");
+    rig_poll();
+    EXPECT(rig_counters().connections_gave_way > 0);
+    peer_take(&readers[0]);
+    EXPECT(!readers[0].reset);
+    EXPECT_EQ(readers[0].received, 3600);
+}
+
+/* It gives no memory back, however often it acknowledges. */
+NET_TEST(who_acknowledges_an_octet_at_a_time_is_reset_after_send_ms)
+{
+    start();
+    peer_send(&peer, "b20000\n");
+    rig_poll();
+    const uint32_t begin = peer.expected;
+    unsigned seconds = 0;
+    while (!peer.reset && seconds < 30) {
+        seconds++;
+        rig_wait_ms(1000);
+        while (peer_next(&peer, &segment))
+            peer.reset |= (segment.flags & RST) != 0;
+        peer_segment(&peer, ACK, peer.next, begin + seconds, NULL, 0);
+        rig_poll();
+    }
+    EXPECT(peer.reset);
+    EXPECT(seconds >= 15 && seconds <= 17);
+}
+
+/* guard.c has dropped it; what it has let pass the device can still change. */
+NET_TEST(a_segment_that_has_lost_its_ack_is_dropped)
+{
+    start();
+    struct tcp_pcb *const pcb = pcb_of(&peer);
+    struct pbuf empty = {.next = NULL};
+    struct tcp_hdr header = {
+        ._hdrlen_rsvd_flags = PP_HTONS(0x5000), .seqno = pcb->rcv_nxt, .ackno = pcb->snd_nxt};
+    EXPECT_EQ(endpoint_check_segment(pcb, &header, 0, &empty), ERR_VAL);
+    header._hdrlen_rsvd_flags = PP_HTONS(0x5000 | ACK);
+    EXPECT_EQ(endpoint_check_segment(pcb, &header, 0, &empty), ERR_OK);
 }
 
 /* ---- predict.c and reply.c leave these to lwIP ---- */

@@ -294,6 +294,52 @@ NET_TEST(a_kept_answer_is_in_use_until_the_device_is_done_with_it)
     EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
 }
 
+/* lwIP sends it again in pieces that fit the window, which has become too small for it. */
+NET_TEST(a_kept_answer_is_cut_where_the_window_ends)
+{
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    const struct rig_levels levels = rig_levels();
+    peer_send(&predicted, "k1400\n");
+    rig_poll();
+    EXPECT_EQ(rig_kept.uses, 1);
+    rig_discard(); /* it is lost */
+    predicted.window = 500;
+    peer_send(&predicted, "b300\n");
+    for (unsigned i = 0; i < 40; i++) {
+        rig_wait_ms(500);
+        peer_take(&predicted);
+    }
+    EXPECT_EQ(predicted.received, 1700);
+    for (unsigned i = 0; i < 1700; i++)
+        EXPECT_EQ(predicted.bytes[i], (uint8_t)(i < 1400 ? i : i - 1400));
+    EXPECT_EQ(rig_kept.uses, 0);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
+}
+
+/* Each of the batch shall find a descriptor. */
+NET_TEST(a_kept_answer_is_copied_when_descriptors_are_few)
+{
+    struct fake_netdev_config device = fake_netdev_default;
+    const struct server_config config = rig_config(16);
+    device.transmit_ring = 64;
+    rig_start(&config, &device);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+    fake_netdev_stall(true);
+    peer_send(&predicted, "k600\n");
+    rig_poll();
+    EXPECT_EQ(rig_kept.uses, 1);
+    peer_take(&predicted);
+    rig_poll();
+    peer_send(&predicted, "k600\n");
+    rig_poll();
+    EXPECT_EQ(rig_kept.uses, 1); /* the first: the device still has it */
+    EXPECT_EQ(replies, 2);
+}
+
 /* Two pieces in one turn are one answer, and copied. */
 NET_TEST(a_kept_answer_with_another_is_copied)
 {

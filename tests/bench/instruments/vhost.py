@@ -25,5 +25,8 @@ def rates(arguments, note):
     for line in said:
         if done.returncode == 1 and line.startswith("FAILED: "):
             note(f"vhost: {line}")
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except ValueError:  # it ended before it had written any
+        raise BenchError(said[-1]) from None
