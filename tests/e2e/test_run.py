@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import termios
 import threading
 import time
@@ -172,6 +173,39 @@ def check_ends(suite, number):
         expect_nothing_left(run, pids)
 
 
+def check_ends_while_starting(suite):
+    """Ctrl-C while it waits for the forward, when it ends the wait's sleep, and not the forward."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in (("sleep", "exec /bin/sleep 1"), ("ss", "exit 0")):
+            path = pathlib.Path(directory) / name
+            path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+            path.chmod(0o755)
+        with Run(suite, PATH=f"{directory}:{os.environ['PATH']}") as run:
+            deadline = time.monotonic() + SECONDS
+            while (pids := sleepers(run)) == [] and time.monotonic() < deadline:
+                time.sleep(0.01)
+            started = descendants(run.process.pid)
+            os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+            expect(run.wait(), 130, f"exit status, asleep was {pids}; {run.text}")
+            expect("error" in run.text, False, run.text)
+            expect_nothing_left(run, started)
+
+
+def sleepers(run):
+    """Those of its children that are `sleep 1`, once it has started the forward."""
+    lines = {pid: pathlib.Path(f"/proc/{pid}/cmdline") for pid in descendants(run.process.pid)}
+    found, forward = [], False
+    for pid, path in lines.items():
+        try:
+            words = path.read_text(encoding="utf-8").split("\0")
+        except OSError:
+            continue
+        forward = forward or "haproxy" in words[0]
+        if words[:2] == ["/bin/sleep", "1"]:
+            found.append(pid)
+    return found if forward else []
+
+
 def check_terminal_gone(suite):
     """The kernel tells make alone, which tells nobody: the run ends in good order all the same."""
     with RunInTerminal(suite) as run:
@@ -287,7 +321,8 @@ def run(suite):
     suite.each([
         ("SIGINT ends it", suite, signal.SIGINT), ("SIGTERM ends it", suite, signal.SIGTERM),
         ("SIGHUP ends it", suite, signal.SIGHUP)], check_ends)
-    for name, check in (("its terminal goes away", check_terminal_gone),
+    for name, check in (("Ctrl-C while it starts", check_ends_while_starting),
+                        ("its terminal goes away", check_terminal_gone),
                         ("its terminal goes away, under nohup", check_nohup),
                         ("killed, then run again", check_killed),
                         ("QEMU killed", check_machine_ends),
