@@ -68,7 +68,7 @@ static err_t passive_open(u8_t id, struct tcp_pcb_listen *listener, struct tcp_p
     struct server_conn *const conn = conns_add(key, pcb);
     if (conn == NULL)
         return ERR_MEM;
-    memcpy(conn->mac, link_source(), sizeof conn->mac);
+    endpoint_follow(conn);
     tcp_ext_arg_set(pcb, id, conn);
     tcp_ext_arg_set_callbacks(pcb, id, &callbacks);
     tcp_arg(pcb, conn);
@@ -171,12 +171,6 @@ static err_t check_out_of_order(struct tcp_pcb *pcb, struct tcp_hdr *header, u32
     return ERR_OK;
 }
 
-/* The peer's segments may come another way from now on; ours go back that way (link.c). */
-static void follow(struct server_conn *conn)
-{
-    memcpy(conn->mac, link_source(), sizeof conn->mac);
-}
-
 err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len,
                              struct pbuf *p)
 {
@@ -204,7 +198,7 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
 
     /* Just what was expected next: who can tell the numbers is the peer, wherever it is now. */
     if (header->seqno == pcb->rcv_nxt && !is_after(pcb->lastack, header->ackno))
-        follow(pcb->callback_arg);
+        endpoint_follow(pcb->callback_arg);
 
     const u32_t end = header->seqno + p->tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
     /*

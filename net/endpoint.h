@@ -2,6 +2,10 @@
 #pragma once
 
 #include <stdint.h>
+#include <string.h>
+
+#include "net/conn.h"
+#include "net/link.h"
 
 /*
  * The smallest MSS believed. Every host can reassemble 576 bytes (RFC 1122 section 3.3.2), so
@@ -12,5 +16,11 @@
 
 /* Listens on `port`. Called once. */
 void endpoint_listen(uint16_t port);
+
+/* The peer's segments come this way, perhaps from now on; ours go back that way (link.c). */
+static inline void endpoint_follow(struct server_conn *conn)
+{
+    memcpy(conn->mac, link_source(), sizeof conn->mac);
+}
 
 uint64_t endpoint_retransmissions(void);

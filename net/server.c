@@ -248,7 +248,7 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
         conns_touch(conn);
         if (sound && predict_segment(conn, p)) {
             server.counters.segments_predicted++;
-            memcpy(conn->mac, link_source(), sizeof conn->mac);
+            endpoint_follow(conn);
             return LINK_TAKEN;
         }
     }
