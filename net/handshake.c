@@ -16,6 +16,7 @@
 #include "net/checksum.h"
 #include "net/conn_table.h"
 #include "net/cookie.h"
+#include "net/ip_header.h"
 #include "net/isn.h"
 #include "net/link.h"
 #include "net/pool.h"
@@ -96,12 +97,6 @@ static inline uint64_t sum_words(const uint8_t *bytes, size_t len)
     return sum;
 }
 
-/* Of the pseudo-header, what is not the addresses (RFC 9293 section 3.1). */
-static inline uint64_t pseudo_sum(size_t segment_len)
-{
-    return PP_HTONS(IP_PROTO_TCP) + (uint64_t)lwip_htons((uint16_t)segment_len);
-}
-
 static void free_answer(struct pbuf *p)
 {
     struct answer *const answer = (struct answer *)(void *)p;
@@ -127,8 +122,8 @@ void handshake_init(void)
     }
     const struct syn_packet *const packet = &handshake.answers[0].packet;
     handshake.ip_sum = sum_words((const uint8_t *)&packet->ip, IP_HLEN);
-    handshake.tcp_sum =
-        sum_words((const uint8_t *)&packet->tcp, SEGMENT_BYTES) + pseudo_sum(SEGMENT_BYTES);
+    handshake.tcp_sum = sum_words((const uint8_t *)&packet->tcp, SEGMENT_BYTES) +
+                        ip_header_pseudo_sum(SEGMENT_BYTES);
 }
 
 /* ---- the answer to a SYN ---- */
@@ -159,7 +154,7 @@ static bool is_nobody(uint32_t source)
 static bool sum_is_right(const uint8_t *packet, size_t len)
 {
     const struct ip_hdr *const ip = (const struct ip_hdr *)packet;
-    const uint64_t sum = pseudo_sum(len - IP_HLEN) + ip->src.addr + ip->dest.addr;
+    const uint64_t sum = ip_header_pseudo_sum(len - IP_HLEN) + ip->src.addr + ip->dest.addr;
     return len == lwip_ntohs(ip->_len) &&
            checksum_fold(sum + sum_words(packet + IP_HLEN, len - IP_HLEN)) == 0xffff;
 }

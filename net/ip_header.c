@@ -42,11 +42,9 @@ void ip_header_identify(struct ip_hdr *ip, size_t packet_len)
     store32((uint8_t *)ip + 4, word);
 }
 
-/* Of the pseudo-header (RFC 9293 section 3.1), of whose addresses `addresses` is the sum. */
 static uint16_t pseudo_header_sum(uint64_t addresses, size_t packet_len)
 {
-    const uint16_t segment_len = (uint16_t)(packet_len - IP_HLEN);
-    return checksum_fold(addresses + lwip_htons(IP_PROTO_TCP) + lwip_htons(segment_len));
+    return checksum_fold(addresses + ip_header_pseudo_sum(packet_len - IP_HLEN));
 }
 
 void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len)

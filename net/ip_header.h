@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lwip/def.h"
+#include "lwip/prot/ip.h"
 #include "lwip/prot/ip4.h"
 
 /*
@@ -29,3 +31,9 @@ void ip_header_sum(struct ip_hdr *ip, bool with_tcp, size_t packet_len);
  * pieces waits until they are in its cache.
  */
 void ip_header_write(struct ip_hdr *ip, uint32_t source, uint32_t destination, size_t packet_len);
+
+/* Of the pseudo-header of a TCP segment, what is not the addresses (RFC 9293 section 3.1). */
+static inline uint64_t ip_header_pseudo_sum(size_t segment_len)
+{
+    return PP_HTONS(IP_PROTO_TCP) + (uint64_t)lwip_htons((uint16_t)segment_len);
+}
