@@ -142,5 +142,5 @@ uint64_t manners_bound_ns(void)
 {
     if (profile.strict)
         return 3 * SIM_S;
-    return (profile.orderly ? 25 : 60) * SIM_S;
+    return (profile.orderly && profile.all_fit ? 25 : 60) * SIM_S;
 }

@@ -111,10 +111,10 @@ void profile_draw(void)
     const bool machine_is_good = profile.hoards == 0 && profile.stalls == 0 &&
                                  profile.link_downs == 0 && profile.pauses == 0 &&
                                  profile.jumps == 0 && profile.refusals == 0;
-    const bool all_fit = profile.honest + profile.others + 2 <= profile.connections_max;
-    profile.demands_progress = profile.jumps == 0 && (all_fit || !others_hold_slots());
+    profile.all_fit = profile.honest + profile.others + 2 <= profile.connections_max;
+    profile.demands_progress = profile.jumps == 0 && (profile.all_fit || !others_hold_slots());
     profile.orderly = wire_is_good && machine_is_good;
-    profile.strict = profile.orderly && all_fit && !profile.habit[HABIT_OVERRUN] &&
+    profile.strict = profile.orderly && profile.all_fit && !profile.habit[HABIT_OVERRUN] &&
                      profile.syns == 0 && profile.noise == 0 && !profile.habit[HABIT_PORT_REUSE] &&
                      !profile.habit[HABIT_NEVER_READS] && !profile.habit[HABIT_STALLED_READER];
 }

@@ -73,6 +73,7 @@ struct profile {
 
     uint64_t chaos_ns;
     bool orderly;          /* nothing is lost or out of order, on the wire or at the appliance */
+    bool all_fit;          /* there is a slot for everybody; else some wait for others' deadlines */
     bool strict;           /* nothing that could excuse a lost connection or a slow answer */
     bool demands_progress; /* also in the chaos */
 };
