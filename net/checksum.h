@@ -9,7 +9,10 @@
  */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
-    sum += sum >> 32 | sum << 32;
-    const uint32_t half = (uint32_t)(sum >> 32);
-    return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
+    const uint32_t low = (uint32_t)sum;
+    uint32_t half = low + (uint32_t)(sum >> 32);
+    half += half < low;
+    const uint16_t quarter = (uint16_t)half;
+    const uint16_t folded = (uint16_t)(quarter + (half >> 16));
+    return (uint16_t)(folded + (folded < quarter));
 }

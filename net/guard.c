@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lwip/def.h"
 #include "lwip/prot/tcp.h"
 #include "net/checksum.h"
 
@@ -34,7 +35,7 @@ static inline uint16_t get16(const uint8_t *bytes)
 {
     uint16_t value;
     memcpy(&value, bytes, 2);
-    return __builtin_bswap16(value);
+    return lwip_ntohs(value);
 }
 
 static inline uint32_t get32(const uint8_t *bytes)

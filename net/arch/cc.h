@@ -9,6 +9,16 @@
 
 #include "net/pool.h"
 
+/*
+ * x86 swaps two bytes by a rotation, which keeps flags; an emulator has to work those out first
+ * (app/siphash.c). So all four, and the upper two of them.
+ */
+static inline uint16_t cc_htons(uint16_t x)
+{
+    return (uint16_t)(__builtin_bswap32(x) >> 16);
+}
+#define lwip_htons(x) cc_htons(x)
+
 /* Diagnostics are compiled out; what they would say a metric counts. */
 #define LWIP_PLATFORM_DIAG(message)
 
