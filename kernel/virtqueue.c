@@ -79,7 +79,7 @@ void virtq_init(struct virtq *q, void *memory, uint16_t size, bool event_idx)
     virtq_postpone_interrupts(q);
 }
 
-void virtq_break(struct virtq *q, const char *why)
+__attribute__((noinline)) void virtq_break(struct virtq *q, const char *why)
 {
     if (q->fault == NULL)
         q->fault = why;

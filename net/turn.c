@@ -304,7 +304,7 @@ bool turn_output_waits(const struct server_conn *conn)
 }
 
 /* Its place in the lists of those that time has to do with. */
-__attribute__((noinline, flatten)) static void watch(struct server_conn *conn)
+static void watch(struct server_conn *conn)
 {
     timers_watch(conn);
     deadlines_sending(conn);
@@ -339,7 +339,7 @@ static void close_when_done(struct server_conn *conn)
 }
 
 /* One tcp_output() for all that the batch brought. */
-static void output(struct server_conn *conn)
+__attribute__((noinline)) static void output(struct server_conn *conn)
 {
     struct tcp_pcb *const pcb = conn->pcb;
 
@@ -413,7 +413,8 @@ static void take_turn(struct server_conn *conn)
     turn_settle(conn);
 }
 
-void turns_run(void)
+/* With what a plain turn calls; what others call besides is out of line (boot/image.ld). */
+__attribute__((flatten)) void turns_run(void)
 {
     struct server_conn *conn;
     while ((conn = conns_next_touched()) != NULL) {
@@ -467,7 +468,7 @@ static bool is_over(const struct server_conn *conn)
     }
 }
 
-void turn_settle(struct server_conn *conn)
+__attribute__((noinline)) void turn_settle(struct server_conn *conn)
 {
     struct tcp_pcb *const pcb = conn->pcb;
 

@@ -39,7 +39,7 @@ static void free_first_pbuf(struct server_conn *conn)
     link_free(p);
 }
 
-static void free_first_spill(struct server_conn *conn)
+__attribute__((noinline)) static void free_first_spill(struct server_conn *conn)
 {
     struct conn_spill *const spill = conn->spill_first;
     conn->spill_first = spill->next;
@@ -54,7 +54,8 @@ void unread_forget(struct server_conn *conn)
         free_first_spill(conn);
 }
 
-size_t unread_next_of_many(struct server_conn *conn, const uint8_t **bytes)
+__attribute__((noinline)) size_t unread_next_of_many(struct server_conn *conn,
+                                                     const uint8_t **bytes)
 {
     if (conn->spill_first != NULL) {
         const struct conn_spill *const spill = conn->spill_first;
@@ -97,7 +98,7 @@ void unread_take(struct server_conn *conn, size_t len)
         free_first_spill(conn);
 }
 
-size_t unread_discard(struct server_conn *conn)
+__attribute__((noinline)) size_t unread_discard(struct server_conn *conn)
 {
     const uint8_t *bytes;
     size_t discarded = 0;
