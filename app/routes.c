@@ -435,14 +435,8 @@ __attribute__((noinline)) static size_t take_request(struct server_conn *conn, s
 
 /* ---- requests in the plain form, all there ---- */
 
-/*
- * With all that it calls in one function of its own, which fits a page: where registers are short
- * and calls dear (boot/image.ld), that is an eighth of an emulated request's time.
- */
-__attribute__((noinline, flatten)) static size_t take_plain_events(struct server_conn *conn,
-                                                                   struct connection *c,
-                                                                   const uint8_t *bytes, size_t len,
-                                                                   bool *answered)
+static size_t take_plain_events(struct server_conn *conn, struct connection *c,
+                                const uint8_t *bytes, size_t len, bool *answered)
 {
     const size_t answer_bytes = routes.ok->response.bytes_each;
     size_t space = server_send_space(conn);
@@ -502,7 +496,12 @@ static void settle(struct server_conn *conn, struct connection *c, bool answered
     }
 }
 
-static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len)
+/*
+ * With all that a plain event calls in one function, which fits a page: where calls are dear
+ * (boot/image.ld), that is an eighth of an emulated request's time.
+ */
+__attribute__((flatten)) static size_t on_bytes(struct server_conn *conn, void *state,
+                                                const uint8_t *bytes, size_t len)
 {
     struct connection *const c = state;
     size_t used = 0;

@@ -99,12 +99,18 @@ static inline uint64_t siphash(const struct siphash_key *key, const uint8_t *byt
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
-/* Flattened: once for each way to rotate. */
+/* Flattened: once for each way to rotate; the slower out of line, for its callers are in pages. */
+__attribute__((noinline, flatten)) static uint64_t siphash13_by_rol(const struct siphash_key *key,
+                                                                    const void *bytes, size_t len)
+{
+    return siphash(key, bytes, len, 1, 3, false);
+}
+
 __attribute__((flatten)) uint64_t siphash13(const struct siphash_key *key, const void *bytes,
                                             size_t len)
 {
     return siphash_by_rorx ? siphash(key, bytes, len, 1, 3, true)
-                           : siphash(key, bytes, len, 1, 3, false);
+                           : siphash13_by_rol(key, bytes, len);
 }
 
 __attribute__((flatten)) uint64_t siphash24(const struct siphash_key *key, const void *bytes,
