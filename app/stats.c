@@ -12,7 +12,7 @@ void stats_init(struct stats *stats, struct users *users)
 bool stats_add(struct stats *stats, const struct event *event)
 {
     /* The one step that can fail comes first. */
-    if (users_insert(stats->users, event->user_id, event->user_id_len) == USERS_FULL)
+    if (!users_note(stats->users, event->user_id, event->user_id_len))
         return false;
     if (event->is_whole)
         sum_add_whole(&stats->sum, event->whole);

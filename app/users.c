@@ -59,6 +59,9 @@
 #define DRAIN_SLOTS   8u  /* one cache line read, each slot written to one of two places */
 #define CLEAR_SLOTS   16u /* two cache lines written */
 #define LENGTH_BYTES  2u
+#define NOTED_MAX     16u /* ids whose slots are on their way into the cache */
+#define NOTED_BYTES   16u /* longer ones are looked up at once, as are those below half of it */
+#define NOTED_ARENA   ((NOTED_MAX + 1) * (LENGTH_BYTES + NOTED_BYTES)) /* all, and one more */
 #define ALIGN_BYTES   64u
 #define ARENA_END_MAX UINT32_MAX
 
@@ -66,6 +69,13 @@ struct table {
     uint64_t *slots; /* NULL: none */
     uint32_t mask;   /* number of slots - 1 */
     uint32_t shift;  /* hash >> shift is where an id belongs */
+};
+
+/* An id that is, or shall be, in the set: there is room for it. */
+struct noted {
+    uint8_t id[NOTED_BYTES];
+    uint32_t hash;
+    uint32_t len; /* 0: none */
 };
 
 struct users {
@@ -76,8 +86,13 @@ struct users {
     uint64_t count;
     uint64_t grow_at; /* UINT64_MAX once the table has its final size */
 
+    /* What noting an id looks at besides: while the set is below both, there is room for all. */
+    uint64_t noted_below;
+    size_t noted_arena_below;
+    size_t arena_used;  /* from the start of struct users, as offsets are */
+    uint32_t next_note; /* the oldest is there, and makes way */
+
     uint64_t limit;
-    size_t arena_used; /* from the start of struct users, as offsets are */
     size_t arena_end;
     uint32_t drained; /* slots of `last` moved */
     uint32_t cleared; /* slots of the next table cleared */
@@ -85,11 +100,14 @@ struct users {
     uint64_t *first;
     uint64_t *regions[2]; /* of tables of final_slots / 4^n; of final_slots / 2 / 4^n */
     size_t bytes;
+    struct noted noted[NOTED_MAX];
 };
 
 #define ALIGN_UP(bytes) (((bytes) + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1))
 #define FIRST_OFFSET    ALIGN_UP(sizeof(struct users))
 #define ARENA_OFFSET    (FIRST_OFFSET + FIRST_BYTES)
+
+_Static_assert(NOTED_ARENA < ARENA_OFFSET, "the arena's end is beyond");
 
 static uint64_t load_limit(uint64_t slots)
 {
@@ -148,6 +166,7 @@ static void arena_set_end(struct users *users, const void *end)
 {
     const size_t offset = (size_t)((const uint8_t *)end - (const uint8_t *)users);
     users->arena_end = offset < ARENA_END_MAX ? offset : ARENA_END_MAX;
+    users->noted_arena_below = users->arena_end - NOTED_ARENA;
 }
 
 /* What becomes possible with the last table gone. */
@@ -172,6 +191,7 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     *users = (struct users){
         .key = *key,
         .limit = users_max,
+        .noted_below = users_max < NOTED_MAX ? 0 : users_max - NOTED_MAX,
         .arena_used = ARENA_OFFSET,
         .final_slots = (uint32_t)final_slots,
         .first = (uint64_t *)memory + FIRST_OFFSET / sizeof(uint64_t),
@@ -275,10 +295,8 @@ add(struct users *users, uint32_t hash, const uint8_t *id, size_t len, uint32_t 
     return USERS_ADDED;
 }
 
-enum users_result users_insert(struct users *users, const uint8_t *id, size_t len)
+static enum users_result look_up(struct users *users, uint32_t hash, const uint8_t *id, size_t len)
 {
-    assert(len >= 1 && len <= USERS_ID_BYTES_MAX);
-    const uint32_t hash = (uint32_t)siphash13(&users->key, id, len);
     uint32_t free_at, unused;
     if (find(users, &users->table, hash, id, len, &free_at))
         return USERS_KNOWN;
@@ -287,8 +305,53 @@ enum users_result users_insert(struct users *users, const uint8_t *id, size_t le
     return add(users, hash, id, len, free_at);
 }
 
-uint64_t users_count(const struct users *users)
+static inline void settle_one(struct users *users, struct noted *noted)
 {
+    if (noted->len == 0)
+        return;
+    const enum users_result result = look_up(users, noted->hash, noted->id, noted->len);
+    assert(result != USERS_FULL);
+    noted->len = 0;
+}
+
+/* The newest is settled last: with that one, all are. */
+static void settle(struct users *users)
+{
+    if (users->noted[(users->next_note + NOTED_MAX - 1) % NOTED_MAX].len == 0)
+        return;
+    for (unsigned i = 0; i < NOTED_MAX; i++)
+        settle_one(users, &users->noted[(users->next_note + i) % NOTED_MAX]);
+}
+
+__attribute__((noinline)) enum users_result users_insert(struct users *users, const uint8_t *id,
+                                                         size_t len)
+{
+    assert(len >= 1 && len <= USERS_ID_BYTES_MAX);
+    settle(users);
+    return look_up(users, (uint32_t)siphash13(&users->key, id, len), id, len);
+}
+
+bool users_note(struct users *users, const uint8_t *id, size_t len)
+{
+    if (len - NOTED_BYTES / 2 > NOTED_BYTES / 2 || users->count >= users->noted_below ||
+        users->arena_used >= users->noted_arena_below)
+        return users_insert(users, id, len) != USERS_FULL;
+
+    const uint32_t hash = (uint32_t)siphash13(&users->key, id, len);
+    __builtin_prefetch(&users->table.slots[hash >> users->table.shift]);
+    struct noted *const noted = &users->noted[users->next_note];
+    users->next_note = (users->next_note + 1) % NOTED_MAX;
+    settle_one(users, noted);
+    noted->hash = hash;
+    noted->len = (uint32_t)len;
+    memcpy(noted->id, id, 8);
+    memcpy(noted->id + len - 8, id + len - 8, 8);
+    return true;
+}
+
+uint64_t users_count(struct users *users)
+{
+    settle(users);
     return users->count;
 }
 
@@ -304,8 +367,9 @@ static size_t table_bytes(const struct table *table)
     return table->slots == NULL || slots == FIRST_SLOTS ? 0 : slots * sizeof(uint64_t);
 }
 
-size_t users_memory_used(const struct users *users)
+size_t users_memory_used(struct users *users)
 {
+    settle(users);
     return users->arena_used + table_bytes(&users->table) + table_bytes(&users->last);
 }
 

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,7 +45,16 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
 __attribute__((warn_unused_result)) enum users_result users_insert(struct users *users,
                                                                    const uint8_t *id, size_t len);
 
-uint64_t users_count(const struct users *users);
+/*
+ * users_insert(), of which only "full" matters (false). Ids of usual lengths are looked up some
+ * calls later, when what was asked of memory for them has arrived: a miss of the cache is half of a
+ * request's time otherwise. Until then they are noted, as there is room for them; whatever is asked
+ * of the set, they are in it.
+ */
+__attribute__((warn_unused_result)) bool users_note(struct users *users, const uint8_t *id,
+                                                    size_t len);
+
+uint64_t users_count(struct users *users);
 uint64_t users_limit(const struct users *users);
-size_t users_memory_used(const struct users *users);
+size_t users_memory_used(struct users *users);
 size_t users_memory_limit(const struct users *users);

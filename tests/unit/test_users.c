@@ -200,6 +200,69 @@ TEST(users_fill_their_memory_exactly)
     CHECK(users_memory_used(users) > bytes - 6);
 }
 
+TEST(users_noted_are_in_the_set_whatever_is_asked_of_it)
+{
+    struct users *const users = make(sizeof memory, 10000);
+    size_t used = users_memory_used(users);
+    for (uint32_t i = 0; i < 100; i++) {
+        const size_t len = 4 + i % 20; /* some are looked up at once, some later */
+        CHECK(users_note(users, id_of(i, len), len));
+        CHECK(users_note(users, id_of(i, len), len));
+        if (i % 7 == 0)
+            CHECK_EQ(users_count(users), i + 1);
+        used += 2 + len;
+        if (i % 11 == 0)
+            CHECK_EQ(users_memory_used(users), used);
+        if (i % 13 == 0)
+            CHECK_EQ(users_insert(users, id_of(i, len), len), USERS_KNOWN);
+    }
+    CHECK_EQ(users_count(users), 100);
+    for (uint32_t i = 0; i < 100; i++)
+        CHECK_EQ(users_insert(users, id_of(i, 4 + i % 20), 4 + i % 20), USERS_KNOWN);
+}
+
+/* With a table of any size and at any stage of growth; nobody asks meanwhile, so all is late. */
+TEST(users_noted_fill_the_set_and_the_next_is_refused)
+{
+    static const uint32_t cases[] = {1,   15,  16,   17,   18,   639,   640,
+                                     641, 656, 1279, 1281, 2561, 40961, 75000};
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        const uint32_t users_max = cases[n];
+        const size_t len = n % 2 == 0 ? 8 : 16;
+        const size_t bytes = users_memory_bytes(users_max, len);
+        CHECK(bytes <= sizeof memory - 64);
+        struct users *const users = make(bytes, users_max);
+        for (uint32_t i = 0; i < users_max; i++) {
+            CHECK(users_note(users, id_of(i, len), len));
+            CHECK(users_note(users, id_of(i / 2, len), len));
+        }
+        CHECK(!users_note(users, id_of(users_max, len), len));
+        CHECK(users_note(users, id_of(users_max - 1, len), len));
+        CHECK_EQ(users_count(users), users_max);
+        CHECK(all_known(users, users_max, len));
+        for (size_t i = 0; i < 64; i++)
+            CHECK_EQ(memory[bytes + i], 0xa5);
+    }
+}
+
+TEST(users_noted_fill_their_memory_as_those_inserted_do)
+{
+    const size_t bytes = users_memory_bytes(2000, 4);
+    struct users *users = make(bytes, 2000);
+    uint32_t fit = 0, count = 0;
+    while (users_insert(users, id_of(fit, 16), 16) == USERS_ADDED)
+        fit++;
+    users = make(bytes, 2000);
+    while (users_note(users, id_of(count, 16), 16))
+        count++;
+    CHECK(count < 2000);
+    CHECK_EQ(count, fit);
+    CHECK_EQ(users_count(users), count);
+    CHECK(all_known(users, count, 16));
+    for (size_t i = 0; i < 64; i++)
+        CHECK_EQ(memory[bytes + i], 0xa5);
+}
+
 TEST(users_max_within_is_the_inverse_of_memory_bytes)
 {
     CHECK_EQ(users_max_within(0, 16), 0);
