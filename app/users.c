@@ -59,7 +59,7 @@
 #define DRAIN_SLOTS   8u  /* one cache line read, each slot written to one of two places */
 #define CLEAR_SLOTS   16u /* two cache lines written */
 #define LENGTH_BYTES  2u
-#define NOTED_MAX     16u /* ids whose slots are on their way into the cache */
+#define NOTED_MAX     16u /* ids that wait to be looked up together */
 #define NOTED_BYTES   16u /* longer ones are looked up at once, as are those below half of it */
 #define NOTED_ARENA   ((NOTED_MAX + 1) * (LENGTH_BYTES + NOTED_BYTES)) /* all, and one more */
 #define ALIGN_BYTES   64u
@@ -75,7 +75,7 @@ struct table {
 struct noted {
     uint8_t id[NOTED_BYTES];
     uint32_t hash;
-    uint32_t len; /* 0: none */
+    uint32_t len;
 };
 
 struct users {
@@ -89,8 +89,8 @@ struct users {
     /* What noting an id looks at besides: while the set is below both, there is room for all. */
     uint64_t noted_below;
     size_t noted_arena_below;
-    size_t arena_used;  /* from the start of struct users, as offsets are */
-    uint32_t next_note; /* the oldest is there, and makes way */
+    size_t arena_used; /* from the start of struct users, as offsets are */
+    uint32_t noted_count;
 
     uint64_t limit;
     size_t arena_end;
@@ -99,8 +99,8 @@ struct users {
     uint32_t final_slots;
     uint64_t *first;
     uint64_t *regions[2]; /* of tables of final_slots / 4^n; of final_slots / 2 / 4^n */
-    size_t bytes;
     struct noted noted[NOTED_MAX];
+    size_t bytes;
 };
 
 #define ALIGN_UP(bytes) (((bytes) + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1))
@@ -305,29 +305,32 @@ static enum users_result look_up(struct users *users, uint32_t hash, const uint8
     return add(users, hash, id, len, free_at);
 }
 
-static inline void settle_one(struct users *users, struct noted *noted)
+/*
+ * Looks up all that are noted. First only their slots are read, one load right after the other, so
+ * that all are on their way at once. (PREFETCH when they are noted is as good on a processor; an
+ * emulator makes nothing of it.)
+ */
+__attribute__((noinline, flatten)) static void look_up_noted(struct users *users)
 {
-    if (noted->len == 0)
-        return;
-    const enum users_result result = look_up(users, noted->hash, noted->id, noted->len);
-    assert(result != USERS_FULL);
-    noted->len = 0;
-}
+    const struct table *const table = &users->table;
+    uint64_t slots = 0;
+    for (unsigned i = 0; i < users->noted_count; i++)
+        slots |= table->slots[users->noted[i].hash >> table->shift];
+    __asm__ volatile("" : : "r"(slots)); /* they are to be read, though nobody needs them yet */
 
-/* The newest is settled last: with that one, all are. */
-static void settle(struct users *users)
-{
-    if (users->noted[(users->next_note + NOTED_MAX - 1) % NOTED_MAX].len == 0)
-        return;
-    for (unsigned i = 0; i < NOTED_MAX; i++)
-        settle_one(users, &users->noted[(users->next_note + i) % NOTED_MAX]);
+    for (unsigned i = 0; i < users->noted_count; i++) {
+        const struct noted *const noted = &users->noted[i];
+        const enum users_result result = look_up(users, noted->hash, noted->id, noted->len);
+        assert(result != USERS_FULL);
+    }
+    users->noted_count = 0;
 }
 
 __attribute__((noinline)) enum users_result users_insert(struct users *users, const uint8_t *id,
                                                          size_t len)
 {
     assert(len >= 1 && len <= USERS_ID_BYTES_MAX);
-    settle(users);
+    look_up_noted(users);
     return look_up(users, (uint32_t)siphash13(&users->key, id, len), id, len);
 }
 
@@ -337,21 +340,19 @@ bool users_note(struct users *users, const uint8_t *id, size_t len)
         users->arena_used >= users->noted_arena_below)
         return users_insert(users, id, len) != USERS_FULL;
 
-    const uint32_t hash = (uint32_t)siphash13(&users->key, id, len);
-    __builtin_prefetch(&users->table.slots[hash >> users->table.shift]);
-    struct noted *const noted = &users->noted[users->next_note];
-    users->next_note = (users->next_note + 1) % NOTED_MAX;
-    settle_one(users, noted);
-    noted->hash = hash;
+    struct noted *const noted = &users->noted[users->noted_count++];
+    noted->hash = (uint32_t)siphash13(&users->key, id, len);
     noted->len = (uint32_t)len;
     memcpy(noted->id, id, 8);
     memcpy(noted->id + len - 8, id + len - 8, 8);
+    if (users->noted_count == NOTED_MAX)
+        look_up_noted(users);
     return true;
 }
 
 uint64_t users_count(struct users *users)
 {
-    settle(users);
+    look_up_noted(users);
     return users->count;
 }
 
@@ -369,7 +370,7 @@ static size_t table_bytes(const struct table *table)
 
 size_t users_memory_used(struct users *users)
 {
-    settle(users);
+    look_up_noted(users);
     return users->arena_used + table_bytes(&users->table) + table_bytes(&users->last);
 }
 

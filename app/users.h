@@ -40,16 +40,15 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
 /*
  * Finds or adds. USERS_FULL: not there, and no room for it (count or memory); the set is
  * unchanged and goes on answering for those it knows. Bounded work: one lookup, and at most a fixed
- * number of slots moved.
+ * number of slots moved; that again for each that was noted.
  */
 __attribute__((warn_unused_result)) enum users_result users_insert(struct users *users,
                                                                    const uint8_t *id, size_t len);
 
 /*
- * users_insert(), of which only "full" matters (false). Ids of usual lengths are looked up some
- * calls later, when what was asked of memory for them has arrived: a miss of the cache is half of a
- * request's time otherwise. Until then they are noted, as there is room for them; whatever is asked
- * of the set, they are in it.
+ * users_insert(), of which only "full" matters (false). Ids of usual lengths are noted, as there is
+ * room for them, and looked up a few together: the misses of the cache, half of a request's time
+ * one by one, then overlap. Whatever is asked of the set, they are in it.
  */
 __attribute__((warn_unused_result)) bool users_note(struct users *users, const uint8_t *id,
                                                     size_t len);
