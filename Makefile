@@ -27,7 +27,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
 # What the commands take, from the command line or the environment; empty: the default.
 #: ARGS               run, debug: options of the appliance (a wrong one is answered with the list)
-#: MACHINE            run, debug: q35 (default), pc or microvm
+#: MACHINE            run, debug: microvm (default), q35 or pc
 #: MEM                run, debug: memory of the machine (default 128M)
 #: ACCEL              run, debug: auto (default: KVM where it works), kvm or tcg
 #: PORT               run: port on 127.0.0.1 that leads to the appliance (default 8080), or none

@@ -27,7 +27,7 @@ machine_probe_kvm() {
 }
 
 machine_configure() {
-    MACHINE=${MACHINE:-q35}
+    MACHINE=${MACHINE:-microvm} # its firmware is done in half the time of the others'
     MEM=${MEM:-128M}
     ACCEL=${ACCEL:-auto}
 

@@ -50,8 +50,8 @@ def _first_200(guest):
     raise BenchError(f"no answer within {_ANSWER_SECONDS} s:\n{guest.output()[-800:]}")
 
 
-def _boot_once(namespace, image):
-    with machine.tally(namespace, image, memory="128M") as guest:
+def _boot_once(namespace, image, name):
+    with machine.tally(namespace, image, memory="128M", machine=name) as guest:
         answered = _first_200(guest)
         micros = guest.wait_for(r"listening on \S+, (\d+) us after the first instruction", 5)
         return answered, int(micros.group(1)) / 1e6
@@ -90,11 +90,16 @@ def measures(arguments, note):
     stripped = scratch_path("tally.stripped")
     run("strip", "-o", stripped, image)
     with machine.Namespace("boot") as namespace:
-        boots = [_boot_once(namespace, image) for _ in range(max(arguments.runs, 5))]
+        boots = {name: [] for name in machine.MACHINES}
+        for _ in range(max(arguments.runs, 5)):
+            for name, done in boots.items():
+                done.append(_boot_once(namespace, image, name))
         smallest = _smallest_memory(namespace, image)
     if smallest is None:
         note(f"boot: {_CONNECTIONS} connections and {_USERS} users do not fit in {_MIB_MAX} MiB")
-    return {"first_200_s": median(answered for answered, _ in boots),
-            "entry_to_listening_s": median(entry for _, entry in boots),
+    return {"first_200_s": {name: median(answered for answered, _ in done)
+                            for name, done in boots.items()},
+            "entry_to_listening_s": {name: median(entry for _, entry in done)
+                                     for name, done in boots.items()},
             "image_bytes": os.stat(stripped).st_size,
             "smallest_memory_mib": smallest}

@@ -169,24 +169,33 @@ class Process:
         self.stop()
 
 
-def _qemu(memory, kernel, append, extra):
-    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-M", "q35",
+# By the name of scripts/machine.bash: how QEMU is told, and the kind of its network device.
+MACHINES = {
+    "q35": (("-M", "q35"), "virtio-net-pci"),
+    "microvm": (("-M", "microvm,acpi=off,rtc=on", "-global", "virtio-mmio.force-legacy=false"),
+                "virtio-net-device"),
+}
+
+
+def _qemu(machine, memory, kernel, append, extra):
+    options, device = MACHINES[machine]
+    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *options,
             "-accel", "tcg", "-cpu", "max", "-m", memory, "-name", "bench,debug-threads=on",
             "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off",
-            "-device", f"virtio-net-pci,netdev=n0,mac={GUEST_MAC}", "-serial", "stdio",
+            "-device", f"{device},netdev=n0,mac={GUEST_MAC}", "-serial", "stdio",
             "-monitor", "none", "-kernel", kernel, "-append", append, *extra]
 
 
 class Guest(Process):
     """A machine on the tap of its namespace."""
 
-    def __init__(self, name, namespace, kernel, append, memory="256M", extra=()):
-        super().__init__(name, _qemu(memory, kernel, append, extra), namespace, GUEST)
+    def __init__(self, name, namespace, kernel, append, memory="256M", extra=(), machine="q35"):
+        super().__init__(name, _qemu(machine, memory, kernel, append, extra), namespace, GUEST)
 
 
-def tally(namespace, image, options="", memory="256M", extra=()):
+def tally(namespace, image, options="", memory="256M", extra=(), machine="q35"):
     append = f"ip={GUEST}/24,{HOST} {options}".strip()
-    return Guest("tally", namespace, image, append, memory, extra)
+    return Guest("tally", namespace, image, append, memory, extra, machine)
 
 
 def linux(namespace, kernel, initrd, options=""):

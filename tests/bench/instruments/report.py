@@ -131,9 +131,11 @@ def _show_vhost(vhost):
 
 def _show_boot(boot):
     _title("Boot")
-    print(f"  emulator's start to the first 200     {1000 * boot['first_200_s']:>8.1f} ms")
-    print(f"  first instruction to listening        {1000 * boot['entry_to_listening_s']:>8.3f} ms")
-    print(f"  image, stripped                       {boot['image_bytes'] / 1024:>8.1f} KiB")
+    for name, seconds in boot["first_200_s"].items():
+        print(f"  {name + ':':<9}emulator's start to the first 200 {1000 * seconds:>9.1f} ms")
+        seconds = boot["entry_to_listening_s"][name]
+        print(f"  {name + ':':<9}first instruction to listening    {1000 * seconds:>9.3f} ms")
+    print(f"  image, stripped                            {boot['image_bytes'] / 1024:>8.1f} KiB")
     memory = boot["smallest_memory_mib"]
     print(f"  smallest memory (1,000 conn, 75,000 users) {memory if memory else '-':>3} MiB")
 
