@@ -95,7 +95,9 @@ class Suite:
     # ---- machines
 
     def boot(self, **options):
-        """A machine of its own, listening; use it in a with statement."""
+        """A machine of its own, listening; use it in a with statement. The shared one is stopped:
+        it polls, and would take a processor from this one."""
+        self.stop_machines()
         machine = Machine(self.elf, **options)
         try:
             return machine.boot()
@@ -107,7 +109,6 @@ class Suite:
         """The machine with default options that all share; a new one after a case has failed.
         Ask for it anew in each case."""
         if self._shared is None or not self._shared.is_running():
-            self.stop_machines()
             self._shared = self.boot()
         return self._shared
 
