@@ -32,7 +32,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: ACCEL              run, debug: auto (default: KVM where it works), kvm or tcg
 #: PORT               run: port on 127.0.0.1 that leads to the appliance (default 8080), or none
 #: NETNS              run, load: name of the network namespace (default tally)
-#: QEMU_EXTRA         run, debug: more arguments for QEMU
+#: QEMU_EXTRA         run, debug: more arguments for QEMU (PCI devices need MACHINE=q35)
 #: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)
 #: GDB_ARGS           debug: more arguments for gdb
 #: LWIP_TARBALL       build: this file instead of one from the mirror; PICOLIBC_TARBALL likewise

@@ -181,6 +181,7 @@ class Monitor:
 @contextlib.contextmanager
 def monitored(suite, **options):
     """A machine of its own, and its monitor."""
+    suite.stop_machines()
     directory = tempfile.mkdtemp(prefix="tally-abuse-")
     path = os.path.join(directory, "qmp")
     machine = Machine(suite.elf, **options)

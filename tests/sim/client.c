@@ -331,7 +331,7 @@ static void give_up(struct client *c)
     const uint64_t wait_ns = ANSWER_NS + (done ? profile.idle_ms + profile.linger_ms : 0) * SIM_MS;
     if (c->peer.state == PEER_OVER || sim_now() < c->asked_ns + wait_ns)
         return;
-    SIM_CHECK(!profile.orderly || !profile.all_fit || !profile.demands_progress,
+    SIM_CHECK(!profile.orderly || !(profile.all_fit || done) || !profile.demands_progress,
               "port %u: %s for %u s, although nothing was lost", c->peer.options.port,
               done ? "the connection does not end" : "no answer", (unsigned)(wait_ns / SIM_S));
     peer_abort(&c->peer);

@@ -12,7 +12,8 @@
 #include "tests/sim/profile.h"
 #include "tests/sim/sim.h"
 
-#define EVENTS_MAX (1u << 20)
+#define EVENTS_MAX  (1u << 20)
+#define USERS_EVERY 8 /* steps, the users are counted */
 
 struct known_event {
     uint32_t user;
@@ -212,8 +213,10 @@ void model_check_aggregate(void)
     const struct aggregate *const now = aggregate_at(model.count);
     SIM_CHECK(stats->count == model.count, "%" PRIu64 " events are counted; they were %" PRIu64,
               stats->count, model.count);
-    SIM_CHECK(users_count(stats->users) == now->users, "%" PRIu64 " users; they were %" PRIu64,
-              users_count(stats->users), now->users);
+    /* Seldom, for asking ends what they are for: ids that are noted, and not looked up yet. */
+    if (sim_shared->steps % USERS_EVERY == 0)
+        SIM_CHECK(users_count(stats->users) == now->users, "%" PRIu64 " users; they were %" PRIu64,
+                  users_count(stats->users), now->users);
     SIM_CHECK(sum_value(&stats->sum) == (double)now->doubled_sum / 2, "the sum is %.1f, not %.1f",
               sum_value(&stats->sum), (double)now->doubled_sum / 2);
 }

@@ -245,22 +245,39 @@ TEST(users_noted_fill_the_set_and_the_next_is_refused)
     }
 }
 
-TEST(users_noted_fill_their_memory_as_those_inserted_do)
+/* However many were noted before, all new: notes end at the very id that there is no room for. */
+static void check_last_noted(size_t bytes, uint32_t users_max, uint32_t fit)
+{
+    const size_t len = 16;
+    for (uint32_t inserted = 0; inserted < 17; inserted++) {
+        struct users *const users = make(bytes, users_max);
+        uint32_t count = 0;
+        for (; count < inserted; count++)
+            CHECK_EQ(users_insert(users, id_of(count, len), len), USERS_ADDED);
+        while (users_note(users, id_of(count, len), len))
+            count++;
+        CHECK_EQ(count, fit);
+        CHECK_EQ(users_count(users), fit);
+        CHECK(all_known(users, fit, len));
+        for (size_t i = 0; i < 64; i++)
+            CHECK_EQ(memory[bytes + i], 0xa5);
+    }
+}
+
+TEST(users_are_noted_up_to_the_last_that_may_be_there)
+{
+    check_last_noted(users_memory_bytes(700, 16) + 1024, 700, 700);
+}
+
+TEST(users_are_noted_up_to_the_last_that_there_is_memory_for)
 {
     const size_t bytes = users_memory_bytes(2000, 4);
-    struct users *users = make(bytes, 2000);
-    uint32_t fit = 0, count = 0;
+    struct users *const users = make(bytes, 2000);
+    uint32_t fit = 0;
     while (users_insert(users, id_of(fit, 16), 16) == USERS_ADDED)
         fit++;
-    users = make(bytes, 2000);
-    while (users_note(users, id_of(count, 16), 16))
-        count++;
-    CHECK(count < 2000);
-    CHECK_EQ(count, fit);
-    CHECK_EQ(users_count(users), count);
-    CHECK(all_known(users, count, 16));
-    for (size_t i = 0; i < 64; i++)
-        CHECK_EQ(memory[bytes + i], 0xa5);
+    CHECK(fit < 2000);
+    check_last_noted(bytes, 2000, fit);
 }
 
 TEST(users_max_within_is_the_inverse_of_memory_bytes)
