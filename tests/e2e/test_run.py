@@ -173,6 +173,33 @@ def check_ends(suite, number):
         expect_nothing_left(run, pids)
 
 
+def check_ends_by_two(suite):
+    """Who is impatient, and presses Ctrl-C again, sees the aggregates all the same."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        serve(run)
+        pids = descendants(run.process.pid)
+        for _ in range(3):
+            os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+            time.sleep(0.005)
+        expect(run.wait(), 0, f"exit status; {run.text}")
+        run.wait_for('"totalRequests":1', 1)
+        expect_nothing_left(run, pids)
+
+
+def check_ends_while_booting(suite):
+    """What is pressed before the machine listens to its console is not lost."""
+    for milliseconds in (0, 10, 20, 30, 40, 50):
+        with Run(suite) as run:
+            run.wait_for("Tally: http")
+            time.sleep(milliseconds / 1000)
+            pids = descendants(run.process.pid)
+            os.killpg(run.process.pid, signal.SIGINT)
+            expect(run.wait() in (0, 130), True, f"after {milliseconds} ms: {run.text}")
+            expect("error" in run.text, False, run.text)
+            expect_nothing_left(run, pids)
+
+
 def check_ends_while_starting(suite):
     """Ctrl-C while it waits for the forward, when it ends the wait's sleep, and not the forward."""
     with tempfile.TemporaryDirectory() as directory:
@@ -299,9 +326,11 @@ def check_foreign_namespace(suite):
 
 def check_wrong_option(suite):
     """The appliance's own complaint is seen, and its status passed on."""
-    with Run(suite, arguments="colour=blue") as wrong:
-        expect(wrong.wait(), 1, f"exit status; {wrong.text}")
-        expect("colour" in wrong.text, True, wrong.text)
+    for arguments in ("colour=blue", "port=65536", "port=99999999999999999999", "port=0", "port=x"):
+        with Run(suite, arguments=arguments) as wrong:
+            expect(wrong.wait(), 1, f"exit status; {wrong.text}")
+            expect(f"{arguments.split('=', maxsplit=1)[0]}" in wrong.text, True, wrong.text)
+            expect("the options known" in wrong.text, True, wrong.text)
 
 
 def check_options(suite):
@@ -321,7 +350,9 @@ def run(suite):
     suite.each([
         ("SIGINT ends it", suite, signal.SIGINT), ("SIGTERM ends it", suite, signal.SIGTERM),
         ("SIGHUP ends it", suite, signal.SIGHUP)], check_ends)
-    for name, check in (("Ctrl-C while it starts", check_ends_while_starting),
+    for name, check in (("Ctrl-C twice", check_ends_by_two),
+                        ("Ctrl-C while it boots", check_ends_while_booting),
+                        ("Ctrl-C while it starts", check_ends_while_starting),
                         ("its terminal goes away", check_terminal_gone),
                         ("its terminal goes away, under nohup", check_nohup),
                         ("killed, then run again", check_killed),
