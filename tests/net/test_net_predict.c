@@ -12,6 +12,13 @@
 
 static struct peer predicted, judged, others[8];
 
+static void start_predicted(void)
+{
+    rig_start_default(16);
+    peer_init(&predicted, 5000);
+    peer_connect(&predicted);
+}
+
 static struct server_conn *conn_of(const struct peer *peer)
 {
     return conns_find(conns_key(__builtin_bswap32(peer->address), peer->port));
@@ -216,9 +223,7 @@ NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
     static uint8_t left[FAKE_FRAME_BYTES_MAX], right[FAKE_FRAME_BYTES_MAX];
     static const char *const texts[] = {"e\n",    "b1\n",    "b15\n",  "b16\n",  "b17\n",
                                         "b536\n", "b1460\n", "k511\n", "k512\n", "k1460\n"};
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     peer_init(&judged, 5001);
     peer_connect(&judged);
     for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -241,9 +246,7 @@ NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
 static void lose(const char *text, unsigned uses)
 {
     static uint8_t first[FAKE_FRAME_BYTES_MAX], again[FAKE_FRAME_BYTES_MAX];
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     const struct rig_levels levels = rig_levels();
     peer_send(&predicted, text);
     rig_poll();
@@ -297,9 +300,7 @@ NET_TEST(a_kept_answer_is_in_use_until_the_device_is_done_with_it)
 /* lwIP sends it again in pieces that fit the window, which has become too small for it. */
 NET_TEST(a_kept_answer_is_cut_where_the_window_ends)
 {
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     const struct rig_levels levels = rig_levels();
     peer_send(&predicted, "k1400\n");
     rig_poll();
@@ -343,9 +344,7 @@ NET_TEST(a_kept_answer_is_copied_when_descriptors_are_few)
 /* Two pieces in one turn are one answer, and copied. */
 NET_TEST(a_kept_answer_with_another_is_copied)
 {
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     peer_send(&predicted, "k600\nk600\n");
     rig_poll();
     EXPECT_EQ(replies, 1);
@@ -359,9 +358,7 @@ NET_TEST(a_kept_answer_with_another_is_copied)
 /* Each of these is lwIP's: what waits, a window or a segment too small, a full ring, an end. */
 NET_TEST(what_is_not_just_one_segment_is_not_a_predicted_answer)
 {
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     peer_send(&predicted, "b1461\n");
     peer_take(&predicted);
     predicted.window = 100;
@@ -380,9 +377,7 @@ NET_TEST(what_is_not_just_one_segment_is_not_a_predicted_answer)
 
 NET_TEST(what_is_not_just_data_in_order_is_not_predicted)
 {
-    rig_start_default(16);
-    peer_init(&predicted, 5000);
-    peer_connect(&predicted);
+    start_predicted();
     const uint64_t before = rig_counters().segments_predicted;
     /* A pure ACK, an ACK of what was never sent, old data, data ahead, a FIN. */
     peer_send_ack(&predicted);

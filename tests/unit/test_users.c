@@ -34,6 +34,22 @@ static bool all_known(struct users *users, uint32_t count, size_t len)
     return true;
 }
 
+/* Returns how many of that length fitted. */
+static uint32_t insert_until_full(struct users *users, size_t len)
+{
+    uint32_t count = 0;
+    while (users_insert(users, id_of(count, len), len) == USERS_ADDED)
+        count++;
+    return count;
+}
+
+/* Nothing was written behind the memory given. */
+static void check_behind(size_t bytes)
+{
+    for (size_t i = 0; i < 64; i++)
+        CHECK_EQ(memory[bytes + i], 0xa5);
+}
+
 TEST(users_tell_known_from_new)
 {
     struct users *const users = make(sizeof memory, 10);
@@ -151,8 +167,7 @@ TEST(users_memory_holds_what_was_promised_and_the_next_is_full)
         CHECK_EQ(users_count(users), users_max);
         CHECK_EQ(users_memory_limit(users), bytes);
         CHECK(all_known(users, users_max, len));
-        for (size_t i = 0; i < 64; i++)
-            CHECK_EQ(memory[bytes + i], 0xa5); /* nothing was written behind */
+        check_behind(bytes);
     }
 }
 
@@ -173,17 +188,14 @@ TEST(users_full_of_memory_still_know_those_they_have)
 {
     const size_t bytes = users_memory_bytes(20000, 10);
     struct users *const users = make(bytes, 20000);
-    uint32_t count = 0;
-    while (users_insert(users, id_of(count, 300), 300) == USERS_ADDED)
-        count++;
+    const uint32_t count = insert_until_full(users, 300);
     CHECK(count > 0 && count < 20000);
     CHECK_EQ(users_count(users), count);
     CHECK_EQ(users_insert(users, id_of(count, 300), 300), USERS_FULL);
     CHECK_EQ(users_insert(users, id_of(count, 4), 4), USERS_ADDED); /* a short one still fits */
     CHECK(all_known(users, count, 300));
     CHECK(users_memory_used(users) <= bytes);
-    for (size_t i = 0; i < 64; i++)
-        CHECK_EQ(memory[bytes + i], 0xa5);
+    check_behind(bytes);
 }
 
 /* All memory is used, to the last byte that holds an id, and none behind it. */
@@ -240,8 +252,7 @@ TEST(users_noted_fill_the_set_and_the_next_is_refused)
         CHECK(users_note(users, id_of(users_max - 1, len), len));
         CHECK_EQ(users_count(users), users_max);
         CHECK(all_known(users, users_max, len));
-        for (size_t i = 0; i < 64; i++)
-            CHECK_EQ(memory[bytes + i], 0xa5);
+        check_behind(bytes);
     }
 }
 
@@ -259,8 +270,7 @@ static void check_last_noted(size_t bytes, uint32_t users_max, uint32_t fit)
         CHECK_EQ(count, fit);
         CHECK_EQ(users_count(users), fit);
         CHECK(all_known(users, fit, len));
-        for (size_t i = 0; i < 64; i++)
-            CHECK_EQ(memory[bytes + i], 0xa5);
+        check_behind(bytes);
     }
 }
 
@@ -273,9 +283,7 @@ TEST(users_are_noted_up_to_the_last_that_there_is_memory_for)
 {
     const size_t bytes = users_memory_bytes(2000, 4);
     struct users *const users = make(bytes, 2000);
-    uint32_t fit = 0;
-    while (users_insert(users, id_of(fit, 16), 16) == USERS_ADDED)
-        fit++;
+    const uint32_t fit = insert_until_full(users, 16);
     CHECK(fit < 2000);
     check_last_noted(bytes, 2000, fit);
 }
