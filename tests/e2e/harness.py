@@ -94,11 +94,15 @@ class Suite:
 
     # ---- machines
 
-    def boot(self, **options):
-        """A machine of its own, listening; use it in a with statement. The shared one is stopped:
+    def machine(self, **options):
+        """A machine of its own, not started; use it in a with statement. The shared one is stopped:
         it polls, and would take a processor from this one."""
         self.stop_machines()
-        machine = Machine(self.elf, **options)
+        return Machine(self.elf, **options)
+
+    def boot(self, **options):
+        """The same, listening."""
+        machine = self.machine(**options)
         try:
             return machine.boot()
         except Exception:

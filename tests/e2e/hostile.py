@@ -12,7 +12,6 @@ import threading
 import time
 
 from harness import expect
-from machine import Machine
 from wire import Client, get, event
 
 
@@ -181,10 +180,9 @@ class Monitor:
 @contextlib.contextmanager
 def monitored(suite, **options):
     """A machine of its own, and its monitor."""
-    suite.stop_machines()
     directory = tempfile.mkdtemp(prefix="tally-abuse-")
     path = os.path.join(directory, "qmp")
-    machine = Machine(suite.elf, **options)
+    machine = suite.machine(**options)
     machine.command += ["-qmp", f"unix:{path},server=on,wait=off"]
     try:
         with machine:

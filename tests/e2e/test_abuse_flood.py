@@ -127,26 +127,23 @@ def check_all_at_once(suite):
     that all of it is answered, and counted, is what may fail. A long head-timeout keeps them all
     there for as long as it takes."""
     with suite.boot(memory="128M", options="max-connections=6000 head-timeout=200s") as machine:
-        attackers = []
-        before, during, cookies = [], [], []
-        try:
-            before.append(throughput(suite, machine, ALL_AT_ONCE_REQUESTS))
-            for _ in range(3):
-                attackers += [slow(suite, machine, "byte", 5000, ATTACK_SECONDS),
-                              flood(suite, machine, "syn", FLOOD_RATE, ATTACK_SECONDS)]
+        before, during, cookies = [throughput(suite, machine, ALL_AT_ONCE_REQUESTS)], [], []
+        for _ in range(3):
+            attackers = []
+            try:
+                attackers.append(slow(suite, machine, "byte", 5000, ATTACK_SECONDS))
+                attackers.append(flood(suite, machine, "syn", FLOOD_RATE, ATTACK_SECONDS))
                 sent, began = metric(machine, "tally_syn_cookies_sent_total"), time.monotonic()
                 during.append(throughput(suite, machine, ALL_AT_ONCE_REQUESTS))
                 sent = metric(machine, "tally_syn_cookies_sent_total") - sent
                 cookies.append(sent / (time.monotonic() - began))
                 crowded = metric(machine, "tally_connections_open")
                 expect(crowded >= 5000, True, f"{crowded} connections")
+            finally:
                 for process in attackers:
                     process.kill()
                     process.wait()
-            before.append(throughput(suite, machine, ALL_AT_ONCE_REQUESTS))
-        finally:
-            for process in attackers:
-                process.kill()
+        before.append(throughput(suite, machine, ALL_AT_ONCE_REQUESTS))
         print(f"e2e: abuse_flood: an honest client gets {min(during):.0f} to {max(during):.0f} "
               f"req/s under {FLOOD_RATE} SYNs/s ({min(cookies):.0f} to {max(cookies):.0f} of them "
               "answered by cookies) and 5,000 slowloris connections, "

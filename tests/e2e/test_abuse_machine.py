@@ -5,7 +5,7 @@ scripts/guest has the test image provoke every other exception; here is what com
 
 from harness import expect
 from hostile import Honest, monitored
-from machine import EXIT_FAILED, EXIT_GOOD, LISTENING, Machine, MachineError
+from machine import EXIT_FAILED, EXIT_GOOD, LISTENING, MachineError
 
 
 def check_nmi(suite):
@@ -25,7 +25,7 @@ def check_nmi(suite):
 
 def check_memory(suite, mebibytes):
     """It listens, or says that memory is short: no other end, no reset."""
-    with Machine(suite.elf, memory=f"{mebibytes}M") as machine:
+    with suite.machine(memory=f"{mebibytes}M") as machine:
         machine.start()
         try:
             machine.wait_for(LISTENING, 20)

@@ -5,7 +5,6 @@ import json
 
 from harness import expect, expect_error
 from hostile import Honest
-from machine import Machine
 from wire import Client, event, get
 
 COLLIDING = 20000
@@ -153,7 +152,7 @@ def scattered(count):
 def cost(suite, names):
     """Instructions of the machine for each request of those users, asked twice, one at a time:
     under -icount a nanosecond of its clock is one of them. What waiting costs is not in it."""
-    machine = Machine(suite.elf, options=f"max-users={2 * COLLIDING}")
+    machine = suite.machine(options=f"max-users={2 * COLLIDING}")
     machine.command += ["-icount", "shift=0,sleep=on"]
     with machine:
         machine.boot(60)

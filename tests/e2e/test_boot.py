@@ -3,7 +3,7 @@
 import time
 
 from harness import expect
-from machine import CTRL_C, EXIT_FAILED, EXIT_GOOD, LISTENING, Machine
+from machine import CTRL_C, EXIT_FAILED, EXIT_GOOD, LISTENING
 from test_load import run_load
 from wire import EVENT, Client, event, get, request, stats_text
 
@@ -60,7 +60,7 @@ def check_dhcp(suite, options):
 
 def check_fails(suite, pattern, seconds=10, **options):
     """It does not come up: it says why, and leaves with the status of a failure."""
-    with Machine(suite.elf, **options) as machine:
+    with suite.machine(**options) as machine:
         machine.start()
         status = machine.wait_for_exit(seconds)
         machine.wait_for(pattern, 1)
@@ -70,7 +70,7 @@ def check_fails(suite, pattern, seconds=10, **options):
 
 def check_lists_options(suite):
     """A word that it does not know: it names the word, and all those that it does know."""
-    with Machine(suite.elf, options="colour=blue") as machine:
+    with suite.machine(options="colour=blue") as machine:
         machine.start()
         expect(machine.wait_for_exit(), EXIT_FAILED, "exit status")
         text = "\n".join(machine.console())
@@ -98,7 +98,7 @@ def check_ctrl_c(suite):
 
 def check_ctrl_c_at_boot(suite):
     """Also while it still waits for a lease that never comes."""
-    with Machine(suite.elf, ip="ip=dhcp") as machine:
+    with suite.machine(ip="ip=dhcp") as machine:
         machine.start()
         machine.wait_for("DHCP")
         time.sleep(0.5)
@@ -117,7 +117,7 @@ def check_other_bytes(suite):
 
 def check_log(suite):
     """log=error: a good boot says nothing."""
-    with Machine(suite.elf, options="log=error") as machine:
+    with suite.machine(options="log=error") as machine:
         machine.start()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -67,6 +67,10 @@ class Run:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def press_ctrl_c(self):
+        """As a terminal does it: all of the group get the signal."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def __enter__(self):
         return self
 
@@ -180,7 +184,7 @@ def check_ends_by_two(suite):
         serve(run)
         pids = descendants(run.process.pid)
         for _ in range(3):
-            os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+            run.press_ctrl_c()
             time.sleep(0.005)
         expect(run.wait(), 0, f"exit status; {run.text}")
         run.wait_for('"totalRequests":1', 1)
@@ -194,7 +198,7 @@ def check_ends_while_booting(suite):
             run.wait_for("Tally: http")
             time.sleep(milliseconds / 1000)
             pids = descendants(run.process.pid)
-            os.killpg(run.process.pid, signal.SIGINT)
+            run.press_ctrl_c()
             expect(run.wait() in (0, 130), True, f"after {milliseconds} ms: {run.text}")
             expect("error" in run.text, False, run.text)
             expect_nothing_left(run, pids)
@@ -212,7 +216,7 @@ def check_ends_while_starting(suite):
             while (pids := sleepers(run)) == [] and time.monotonic() < deadline:
                 time.sleep(0.01)
             started = descendants(run.process.pid)
-            os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+            run.press_ctrl_c()
             expect(run.wait(), 130, f"exit status, asleep was {pids}; {run.text}")
             expect("error" in run.text, False, run.text)
             expect_nothing_left(run, started)
