@@ -45,12 +45,13 @@
 #include "lwip/priv/tcp_priv.h"
 
 /* Records that are GONE until the end of the batch: no more than a batch has frames, twice. */
-#define GONE_MAX        128
+#define GONE_MAX              128
 
-#define HALF_OPEN_LEAST 64
-#define HALF_OPEN_MOST  512
+#define HALF_OPEN_LEAST       64
+#define HALF_OPEN_MOST        512
 
-#define ALIGN_UP(bytes) (((bytes) + 63) & ~(size_t)63)
+#define ALIGN_UP(bytes)       (((bytes) + 63) & ~(size_t)63)
+#define ALIGN_STATE_UP(bytes) (((bytes) + 15) & ~(size_t)15)
 
 static struct {
     struct server_conn *records;
@@ -61,12 +62,12 @@ static struct {
     unsigned hash_shift;
     uint32_t record_count;
     uint32_t count[CONN_GONE + 1];
-    uint8_t *states;
+    uint8_t *states, *cold_states;
     uint32_t states_max;
     uint32_t states_used;  /* like records_used */
     uint32_t states_freed; /* in free_states: a stack of indexes into `states` */
     uint32_t *free_states;
-    size_t state_stride, state_bytes;
+    size_t state_stride, cold_state_stride, state_bytes;
     struct server_conn *touched_first, *touched_last;
 } conns;
 
@@ -106,7 +107,8 @@ size_t conns_memory_bytes(const struct server_config *config)
     const uint32_t records = records_for(config);
     return ALIGN_UP(records * sizeof(struct server_conn)) +
            ALIGN_UP((sizeof(void *) << bucket_bits(records))) +
-           config->connections_max * ALIGN_UP(config->state_bytes) +
+           ALIGN_UP(config->connections_max * ALIGN_STATE_UP(config->state_bytes)) +
+           config->connections_max * ALIGN_UP(config->cold_state_bytes) +
            ALIGN_UP(config->connections_max * sizeof(uint32_t));
 }
 
@@ -147,8 +149,10 @@ void conns_init(const struct server_config *config, void *memory)
     conns.count[CONN_FREE] = conns.record_count;
 
     conns.state_bytes = config->state_bytes;
-    conns.state_stride = ALIGN_UP(config->state_bytes);
+    conns.state_stride = ALIGN_STATE_UP(config->state_bytes);
     conns.states = carve(&at, config->connections_max * conns.state_stride);
+    conns.cold_state_stride = ALIGN_UP(config->cold_state_bytes);
+    conns.cold_states = carve(&at, config->connections_max * conns.cold_state_stride);
     conns.free_states = carve(&at, config->connections_max * sizeof(uint32_t));
     conns.states_max = config->connections_max;
 
@@ -230,10 +234,19 @@ void conns_open(struct server_conn *conn)
     enter(conn, CONN_OPEN);
 }
 
+static size_t state_index(const struct server_conn *conn)
+{
+    return (size_t)((uint8_t *)conn->state - conns.states) / conns.state_stride;
+}
+
+void *conns_cold_state(const struct server_conn *conn)
+{
+    return conns.cold_states + state_index(conn) * conns.cold_state_stride;
+}
+
 static void take_back_state(struct server_conn *conn)
 {
-    const size_t offset = (size_t)((uint8_t *)conn->state - conns.states);
-    conns.free_states[conns.states_freed++] = (uint32_t)(offset / conns.state_stride);
+    conns.free_states[conns.states_freed++] = (uint32_t)state_index(conn);
     conn->state = NULL;
 }
 

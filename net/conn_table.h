@@ -33,6 +33,9 @@ struct server_conn *conns_add(uint64_t key, struct tcp_pcb *pcb);
 /* HALF_OPEN to OPEN: gives it a zeroed state. A slot MUST be free. */
 void conns_open(struct server_conn *conn);
 
+/* The cold part of the state, as it was left. `conn` MUST be OPEN. */
+void *conns_cold_state(const struct server_conn *conn);
+
 /* OPEN to CLOSING: takes back the state. */
 void conns_close(struct server_conn *conn);
 

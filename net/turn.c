@@ -384,7 +384,7 @@ static bool serve(struct server_conn *conn)
     begin_turn(conn);
     if ((conn->flags & CONN_NEW) != 0) {
         conn->flags &= (uint8_t)~CONN_NEW;
-        server.config.handlers.on_open(conn, conn->state);
+        server.config.handlers.on_open(conn, conn->state, conns_cold_state(conn));
     }
     const size_t taken = give_unread(conn);
     if (turn.used > 0 && (conn->flags & (CONN_CLOSE | CONN_PEER_FIN)) == 0 &&

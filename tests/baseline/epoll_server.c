@@ -55,7 +55,7 @@ static struct {
     struct server_config config;
     struct server_counters counters;
     struct server_conn *conns, *free;
-    uint8_t *states;
+    uint8_t *states, *cold_states;
     size_t out_bytes_max;
     uint64_t batch_ns, swept_ns;
     int listener, epoll;
@@ -86,6 +86,11 @@ static bool wall_s(int64_t *unix_s)
 static void *state_of(const struct server_conn *conn)
 {
     return server.states + (size_t)(conn - server.conns) * server.config.state_bytes;
+}
+
+static void *cold_state_of(const struct server_conn *conn)
+{
+    return server.cold_states + (size_t)(conn - server.conns) * server.config.cold_state_bytes;
 }
 
 /* ---- connections ---- */
@@ -132,7 +137,7 @@ static void accept_all(void)
         server.counters.connections_accepted++;
         server.counters.connections_open++;
         watch(conn, EPOLL_CTL_ADD, EPOLLIN);
-        server.config.handlers.on_open(conn, state_of(conn));
+        server.config.handlers.on_open(conn, state_of(conn), cold_state_of(conn));
     }
 }
 
@@ -251,7 +256,8 @@ static void sweep(void)
 
 size_t server_memory_bytes(const struct server_config *config)
 {
-    return config->connections_max * (sizeof(struct server_conn) + config->state_bytes);
+    return config->connections_max *
+           (sizeof(struct server_conn) + config->state_bytes + config->cold_state_bytes);
 }
 
 void server_init(const struct server_config *config, void *memory)
@@ -264,6 +270,7 @@ void server_init(const struct server_config *config, void *memory)
     server.out_bytes_max = 2 * config->response_bytes_max;
     server.conns = memory;
     server.states = (uint8_t *)memory + config->connections_max * sizeof(struct server_conn);
+    server.cold_states = server.states + config->connections_max * config->state_bytes;
     for (uint32_t i = config->connections_max; i-- > 0;) {
         server.conns[i] = (struct server_conn){.fd = -1, .next_free = server.free};
         server.free = &server.conns[i];

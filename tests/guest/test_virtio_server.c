@@ -10,6 +10,13 @@
 #include "net/server.h"
 #include "tests/test.h"
 
+static void open(struct server_conn *conn, void *state, void *cold_state)
+{
+    (void)conn;
+    (void)state;
+    (void)cold_state;
+}
+
 static void nothing(struct server_conn *conn, void *state)
 {
     (void)conn;
@@ -38,7 +45,7 @@ static const struct server_config config = {
     .body_ms = 1000,
     .send_ms = 1000,
     .linger_ms = 1000,
-    .handlers = {nothing, take_all, nothing, nothing, no_batch},
+    .handlers = {open, take_all, nothing, nothing, no_batch},
 };
 
 static uint64_t frames_sent(void)

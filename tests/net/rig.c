@@ -48,16 +48,24 @@ void rig_expect_eq(const char *file, int line, const char *what, long long left,
 struct line_state {
     uint32_t magic;
     unsigned len;
-    char line[16];
+    struct line *line;
+};
+
+/* The cold state: nobody else may write here. */
+struct line {
+    const struct server_conn *owner;
+    char bytes[16];
 };
 
 static struct server_conn *newest; /* as long as it is open */
 
-static void on_open(struct server_conn *conn, void *state)
+static void on_open(struct server_conn *conn, void *state, void *cold_state)
 {
     struct line_state *const s = state;
-    EXPECT(s->magic == 0 && s->len == 0);
+    EXPECT(s->magic == 0 && s->len == 0 && (uintptr_t)cold_state % 64 == 0);
     s->magic = MAGIC;
+    s->line = cold_state;
+    s->line->owner = conn;
     newest = conn;
     rig_app.opened++;
 }
@@ -65,7 +73,7 @@ static void on_open(struct server_conn *conn, void *state)
 static void on_close(struct server_conn *conn, void *state)
 {
     struct line_state *const s = state;
-    EXPECT(s->magic == MAGIC);
+    EXPECT(s->magic == MAGIC && s->line->owner == conn);
     s->magic = 0;
     if (newest == conn)
         newest = NULL;
@@ -90,20 +98,21 @@ static void answer(struct server_conn *conn, struct line_state *s)
 {
     static uint8_t bytes[ANSWER_BYTES_MAX], kept_bytes[ANSWER_BYTES_MAX];
     rig_app.requests++;
-    switch (s->line[0]) {
+    switch (s->line->bytes[0]) {
     case 'e':
         server_send_kept(conn, "ok\n", 3, NULL);
         break;
     case 'k':
         for (unsigned i = 0; i < sizeof kept_bytes; i++)
             kept_bytes[i] = (uint8_t)i;
-        server_send_kept(conn, kept_bytes, strtoul(s->line + 1, NULL, 10) % (sizeof kept_bytes + 1),
+        server_send_kept(conn, kept_bytes,
+                         strtoul(s->line->bytes + 1, NULL, 10) % (sizeof kept_bytes + 1),
                          &rig_kept);
         break;
     case 'b':
         for (unsigned i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)i;
-        server_send(conn, bytes, strtoul(s->line + 1, NULL, 10) % (sizeof bytes + 1));
+        server_send(conn, bytes, strtoul(s->line->bytes + 1, NULL, 10) % (sizeof bytes + 1));
         break;
     case 'c':
         server_send(conn, "bye\n", 4);
@@ -124,7 +133,7 @@ static void answer(struct server_conn *conn, struct line_state *s)
 static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len)
 {
     struct line_state *const s = state;
-    EXPECT(s->magic == MAGIC && len > 0);
+    EXPECT(s->magic == MAGIC && s->line->owner == conn && len > 0);
     EXPECT(server_send_space(conn) >= ANSWER_BYTES_MAX);
     EXPECT(newest == NULL || newest == conn || server_send_space(newest) == 0);
     for (size_t i = 0; i < len; i++) {
@@ -132,15 +141,15 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
             return i;
         if (s->len == 0 && bytes[i] != '\n')
             server_wait_for(conn, SERVER_WAIT_HEAD);
-        if (s->len + 1 == sizeof s->line)
+        if (s->len + 1 == sizeof s->line->bytes)
             s->len = 0;
-        s->line[s->len++] = (char)bytes[i];
+        s->line->bytes[s->len++] = (char)bytes[i];
         if (bytes[i] != '\n')
             continue;
-        s->line[s->len] = '\0';
+        s->line->bytes[s->len] = '\0';
         s->len = 0;
         answer(conn, s);
-        if (strchr("ebkw", s->line[0]) == NULL)
+        if (strchr("ebkw", s->line->bytes[0]) == NULL)
             return i + 1; /* closed */
     }
     return len;
@@ -157,6 +166,7 @@ struct server_config rig_config(uint32_t connections_max)
         .port = RIG_PORT,
         .connections_max = connections_max,
         .state_bytes = sizeof(struct line_state),
+        .cold_state_bytes = sizeof(struct line),
         .response_bytes_max = ANSWER_BYTES_MAX,
         .idle_ms = 60000,
         .head_ms = 10000,

@@ -108,12 +108,14 @@ void rig_start(uint64_t users_max)
     rig_wall_s = -1;
     routes_init(&config);
     routes_configure(&rig_config);
-    assert(rig_config.state_bytes <= sizeof rig_conn.state);
+    assert(rig_config.state_bytes <= sizeof rig_conn.state &&
+           rig_config.cold_state_bytes <= sizeof rig_conn.cold_state);
 }
 
 void rig_open(void)
 {
     memset(rig_conn.state, 0, sizeof rig_conn.state);
+    memset(rig_conn.cold_state, 0xa5, sizeof rig_conn.cold_state); /* what another left */
     rig_conn.sent_len = 0;
     rig_conn.sent[0] = '\0';
     rig_conn.space = RIG_SENT_BYTES_MAX;
@@ -121,7 +123,7 @@ void rig_open(void)
     rig_conn.waiting = SERVER_WAIT_REQUEST;
     rig_conn.waits = 0;
     rig_conn.sends = 0;
-    rig_config.handlers.on_open(&rig_conn, rig_conn.state);
+    rig_config.handlers.on_open(&rig_conn, rig_conn.state, rig_conn.cold_state);
 }
 
 void rig_close(void)

@@ -166,7 +166,7 @@ TEST(routes_know_the_requests_in_flight)
     CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
     static struct server_conn other;
     other.space = RIG_SENT_BYTES_MAX;
-    rig_config.handlers.on_open(&other, other.state);
+    rig_config.handlers.on_open(&other, other.state, other.cold_state);
     CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"GET ", 4), 4);
     CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"/", 1), 1);
     CHECK(rig_metrics_say("\nhttp_requests_in_flight 1\n"));

@@ -29,7 +29,8 @@
 #define RIG_SENT_BYTES_MAX (1u << 20)
 
 struct server_conn {
-    alignas(64) uint8_t state[8192];
+    alignas(16) uint8_t state[16];
+    alignas(64) uint8_t cold_state[2048];
     char sent[RIG_SENT_BYTES_MAX + 1]; /* terminated */
     size_t sent_len;
     size_t space;
