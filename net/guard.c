@@ -25,17 +25,23 @@
 /* IPv4's version and header length in words, in one byte: no options. */
 #define VERSION_4_WORDS_5 0x45
 
-/* More fragments, and the offset; "don't fragment" is none of our business. */
-#define FRAGMENT_MASK 0x3fff
+/* More fragments, and the offset; "don't fragment" is none of our business. In network order. */
+#define FRAGMENT_MASK PP_HTONS(0x3fff)
 
 #define OPTION_END    0
 #define OPTION_NOP    1
 
+/* As it stands, and as a number. */
 static inline uint16_t get16(const uint8_t *bytes)
 {
     uint16_t value;
     memcpy(&value, bytes, 2);
-    return lwip_ntohs(value);
+    return value;
+}
+
+static inline uint16_t read16(const uint8_t *bytes)
+{
+    return lwip_ntohs(get16(bytes));
 }
 
 static inline uint32_t get32(const uint8_t *bytes)
@@ -72,12 +78,12 @@ static bool options_are_whole(const uint8_t *options, size_t len)
     return true;
 }
 
-static bool segment_is_sound(const uint8_t *tcp, size_t here, size_t len)
+static bool segment_is_sound(const uint8_t *tcp, size_t here)
 {
-    if (len < TCP_BYTES || here < TCP_BYTES)
+    if (here < TCP_BYTES)
         return false;
     const size_t header_len = (size_t)(tcp[12] >> 4) * 4;
-    if (header_len < TCP_BYTES || header_len > len || header_len > here)
+    if (header_len < TCP_BYTES || header_len > here)
         return false;
 
     const uint8_t flags = tcp[13];
@@ -90,16 +96,16 @@ static bool segment_is_sound(const uint8_t *tcp, size_t here, size_t len)
     return options_are_whole(tcp + TCP_BYTES, header_len - TCP_BYTES);
 }
 
+/* `here` of the `len` bytes lie at `bytes`. */
 static bool transport_is_sound(uint8_t protocol, const uint8_t *bytes, size_t here, size_t len)
 {
     switch (protocol) {
     case PROTOCOL_TCP:
-        return segment_is_sound(bytes, here, len);
+        return segment_is_sound(bytes, here);
     case PROTOCOL_UDP:
-        return len >= UDP_BYTES && here >= UDP_BYTES && get16(bytes + 4) >= UDP_BYTES &&
-               get16(bytes + 4) <= len;
+        return here >= UDP_BYTES && read16(bytes + 4) >= UDP_BYTES && read16(bytes + 4) <= len;
     case PROTOCOL_ICMP:
-        return len >= ICMP_BYTES && here >= ICMP_BYTES;
+        return here >= ICMP_BYTES;
     default:
         return true;
     }
@@ -116,7 +122,7 @@ static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip
 {
     if (here < IP_BYTES || ip[0] != VERSION_4_WORDS_5)
         return GUARD_REFUSED;
-    const size_t packet_len = get16(ip + 2);
+    const size_t packet_len = read16(ip + 2);
     if (packet_len < IP_BYTES || packet_len > len || (get16(ip + 6) & FRAGMENT_MASK) != 0 ||
         !header_sum_is_right(ip) || source_is_ours(self, ip))
         return GUARD_REFUSED;
@@ -133,9 +139,9 @@ static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip
         .source = get32(ip + 12),
         .number = __builtin_bswap32(get32(transport + 4)),
         .ack = __builtin_bswap32(get32(transport + 8)),
-        .source_port = get16(transport),
-        .port = get16(transport + 2),
-        .window = get16(transport + 14),
+        .source_port = read16(transport),
+        .port = read16(transport + 2),
+        .window = read16(transport + 14),
         .flags = transport[13],
     };
     return GUARD_SEGMENT;
@@ -153,7 +159,7 @@ enum guard_kind guard_check(const struct guard_self *self, const uint8_t *bytes,
 {
     if (len < ETHERNET_BYTES || !is_for_us(self, bytes) || (bytes[6] & GROUP_ADDRESS) != 0)
         return GUARD_REFUSED;
-    switch (get16(bytes + 12)) {
+    switch (read16(bytes + 12)) {
     case TYPE_IP:
         return check_ip(self, bytes + ETHERNET_BYTES, len - ETHERNET_BYTES,
                         total_len - ETHERNET_BYTES, frame);

@@ -359,6 +359,15 @@ static struct pbuf *wrap_frame(const struct netdev_piece *pieces, size_t count, 
     return p;
 }
 
+/* `sound`: lwIP need not sum it. */
+__attribute__((noinline)) static void give_to_lwip(struct pbuf *p, bool sound)
+{
+    link_state.netif.chksum_flags =
+        (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
+                (sound ? 0 : link_state.check_flags));
+    (void)ip4_input(p, &link_state.netif);
+}
+
 static void deliver_segment(const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
     switch (link_admit(segment, p, sound)) { /* GCOVR_EXCL_BR_LINE: each value has its case */
@@ -368,7 +377,7 @@ static void deliver_segment(const struct guard_segment *segment, struct pbuf *p,
         pbuf_free(p);
         return;
     case LINK_PASS:
-        (void)ip4_input(p, &link_state.netif);
+        give_to_lwip(p, sound);
         link_admitted();
     }
 }
@@ -400,13 +409,10 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
         return;
     }
     struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
-    link_state.netif.chksum_flags =
-        (u16_t)((link_state.netif.chksum_flags & ~link_state.check_flags) |
-                (pieces[0].checksum_valid ? 0 : link_state.check_flags));
     if (kind == GUARD_SEGMENT)
         deliver_segment(&frame.segment, p, pieces[0].checksum_valid);
     else if (kind == GUARD_IP)
-        (void)ip4_input(p, &link_state.netif);
+        give_to_lwip(p, pieces[0].checksum_valid);
     else
         etharp_input(p, &link_state.netif);
 }
