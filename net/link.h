@@ -38,18 +38,21 @@ bool link_watch(void);
 enum link_verdict {
     LINK_DROP, /* `p` remains the caller's */
     LINK_PASS, /* lwIP shall have it */
-    LINK_TAKEN /* it is dealt with, and `p` with it */
 };
 
 enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound);
 void link_admitted(void);
 
 /*
- * The same for a SYN that begins nothing yet, before there is a pbuf of it: it has its frame in one
- * piece, and `packet` is in it. True if it is dealt with.
+ * Before there is a pbuf of it, for a frame in one piece that has its packet at `packet`. True if
+ * the segment is dealt with:
+ *
+ *     link_answer()   a SYN that begins nothing yet
+ *     link_serve()    data for a connection, of a segment that is `sound`
  */
 bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len,
                  bool sound);
+bool link_serve(const struct guard_segment *segment, const uint8_t *packet, size_t len);
 
 /* The MAC address that the frame being delivered came from; 6 bytes. */
 const uint8_t *link_source(void);
@@ -66,9 +69,6 @@ const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
  * answered with: nobody is served by requests whose answers must be thrown away.
  */
 size_t link_receive(void);
-
-/* pbuf_free(), at once for a piece of the receive ring that nobody else refers to. */
-void link_free(struct pbuf *p);
 
 /*
  * Sends a frame that is complete, its checksums too, with NETDEV_HEADROOM_BYTES in front of it.

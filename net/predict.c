@@ -15,11 +15,8 @@
  */
 #include "net/predict.h"
 
-#include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
-#include "lwip/prot/ip4.h"
 #include "net/reply.h"
-#include "net/unread.h"
 
 /* Header of five words, ACK; PSH may be there; the reserved bits are not looked at. */
 #define HEADER_MASK     PP_HTONS(0xf000 | (TCP_FLAGS & ~TCP_PSH))
@@ -91,7 +88,7 @@ static void update_send_window(struct tcp_pcb *pcb, u32_t number, u32_t ack, tcp
     pcb->snd_wl2 = ack;
 }
 
-static void take_data(struct server_conn *conn, struct pbuf *p, u16_t len)
+static void take_data(struct server_conn *conn, u16_t len)
 {
     struct tcp_pcb *const pcb = conn->pcb;
 
@@ -106,31 +103,26 @@ static void take_data(struct server_conn *conn, struct pbuf *p, u16_t len)
     if ((pcb->flags & TF_ACK_DELAY) != 0)
         conn->flags |= CONN_ACK_DUE;
     tcp_set_flags(pcb, TF_ACK_DELAY);
-    unread_add(conn, p);
 }
 
-bool predict_segment(struct server_conn *conn, struct pbuf *p)
+bool predict_segment(struct server_conn *conn, const struct tcp_hdr *header, size_t len)
 {
     struct tcp_pcb *const pcb = conn->pcb;
-    const struct tcp_hdr *const header =
-        (const struct tcp_hdr *)((const u8_t *)p->payload + IP_HLEN);
     const u32_t number = lwip_ntohl(header->seqno);
     const u32_t ack = lwip_ntohl(header->ackno);
-    const u16_t len = (u16_t)(p->tot_len - (IP_HLEN + TCP_HLEN));
 
-    if ((header->_hdrlen_rsvd_flags & HEADER_MASK) != HEADER_EXPECTED || len == 0 ||
-        number != pcb->rcv_nxt || len > pcb->rcv_wnd || pcb->state != ESTABLISHED ||
-        pcb->ooseq != NULL || pcb->refused_data != NULL || pcb->unsent != NULL ||
-        (pcb->flags & FLAGS_EXCEPTIONAL) != 0 || (ack != pcb->lastack && ack != pcb->snd_nxt))
+    if ((header->_hdrlen_rsvd_flags & HEADER_MASK) != HEADER_EXPECTED || number != pcb->rcv_nxt ||
+        len > pcb->rcv_wnd || pcb->state != ESTABLISHED || pcb->ooseq != NULL ||
+        pcb->refused_data != NULL || pcb->unsent != NULL || (pcb->flags & FLAGS_EXCEPTIONAL) != 0 ||
+        (ack != pcb->lastack && ack != pcb->snd_nxt))
         return false;
 
-    (void)pbuf_remove_header(p, IP_HLEN + TCP_HLEN);
     pcb->tmr = tcp_ticks;
     pcb->keep_cnt_sent = 0;
     pcb->persist_probe = 0;
     update_send_window(pcb, number, ack, lwip_ntohs(header->wnd));
     if (ack != pcb->lastack)
         acknowledge_all(pcb);
-    take_data(conn, p, len);
+    take_data(conn, (u16_t)len);
     return true;
 }

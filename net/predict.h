@@ -5,14 +5,16 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "net/conn.h"
 
-struct pbuf;
+struct tcp_hdr;
 
 /*
  * Takes a segment for `conn` that is in order and nothing but data and an acknowledgement, and does
- * with it what lwIP would have done, no more and no less. `p` begins with the IP header; it was
- * checked by guard.c and its checksum is right. False: nothing was done, lwIP must judge.
+ * with it what lwIP would have done, no more and no less; the data, `len` bytes (not 0), are then
+ * for the caller to deal with. guard.c has checked it, and its checksum is right. False: nothing
+ * was done, lwIP must judge.
  */
-bool predict_segment(struct server_conn *conn, struct pbuf *p);
+bool predict_segment(struct server_conn *conn, const struct tcp_hdr *header, size_t len);

@@ -20,7 +20,6 @@
 #include "net/isn.h"
 #include "net/link.h"
 #include "net/pool.h"
-#include "net/predict.h"
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/turn.h"
@@ -204,7 +203,6 @@ static bool leave_time_wait(struct server_conn *conn, const struct guard_segment
     return false;
 }
 
-/* What predict_segment() does not take. */
 __attribute__((noinline)) static enum link_verdict
 admit(struct server_conn *conn, const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
@@ -246,14 +244,21 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
         if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !turn_admits(conn, len))
             return LINK_DROP;
         conns_touch(conn);
-        if (sound && predict_segment(conn, p)) {
-            server.counters.segments_predicted++;
-            endpoint_follow(conn);
-            return LINK_TAKEN;
-        }
     }
     return admit(conn, segment, p, sound);
 }
+
+bool link_serve(const struct guard_segment *segment, const uint8_t *packet, size_t len)
+{
+    const size_t headers = IP_HLEN + TCP_HLEN;
+    if (len <= headers || segment->port != server.config.port)
+        return false;
+    struct server_conn *const conn = conns_find(conns_key(segment->source, segment->source_port));
+    return conn != NULL && conn->phase == CONN_OPEN &&
+           turn_serve(conn, (const struct tcp_hdr *)(packet + IP_HLEN), packet + headers,
+                      len - headers);
+}
+
 const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port)
 {
     if (port != server.config.port)

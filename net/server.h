@@ -1,9 +1,10 @@
 /*
  * The face that net/ shows to app/: a TCP server on one port, on one core, driven by server_poll().
  *
- * One turn of the loop (a batch): take what the device has received, feed it to lwIP, then call the
- * application once for each connection touched, then send what it answered with one tcp_output()
- * a connection, refill, kick, run the timers that are due.
+ * One turn of the loop (a batch): take what the device has received; serve each segment that is
+ * just what its connection expects, feed the others to lwIP; run the timers that are due; then call
+ * the application once for each connection that something else came to, and send what it answered
+ * with one tcp_output() a connection; refill, kick.
  *
  * app/ decides what the bytes mean; net/ decides who may be connected, for how long, and with how
  * much memory. The application's state for a connection lives in memory that net/ owns, so that a

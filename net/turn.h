@@ -1,6 +1,7 @@
 /*
- * A connection's turn: once a batch for each that was touched. Its bytes go to the application, the
- * answers to TCP, and what TCP then has to say to the wire.
+ * A connection's turn: its bytes go to the application, the answers to TCP, and what TCP then has
+ * to say to the wire. At once for a segment that is just what was expected; else after the batch,
+ * once for each connection that was touched.
  */
 #pragma once
 
@@ -10,6 +11,15 @@
 
 size_t turn_memory_bytes(void);
 void turn_init(void *memory);
+
+struct tcp_hdr;
+
+/*
+ * Takes a segment's data, `len` bytes (not 0), and gives `conn`, which is OPEN, its turn. False if
+ * it must wait for lwIP and the end of the batch: nothing was done.
+ */
+bool turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t *bytes,
+                size_t len);
 
 /* Gives every connection that was touched its turn. */
 void turns_run(void);

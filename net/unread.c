@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "lwip/pbuf.h"
-#include "net/link.h"
 #include "net/pool.h"
 
 struct conn_spill {
@@ -36,7 +35,7 @@ static void free_first_pbuf(struct server_conn *conn)
     conn->unread_first = p->next;
     conn->unread_offset = 0;
     p->next = NULL;
-    link_free(p);
+    (void)pbuf_free(p);
 }
 
 __attribute__((noinline)) static void free_first_spill(struct server_conn *conn)
@@ -54,8 +53,7 @@ void unread_forget(struct server_conn *conn)
         free_first_spill(conn);
 }
 
-__attribute__((noinline)) size_t unread_next_of_many(struct server_conn *conn,
-                                                     const uint8_t **bytes)
+size_t unread_next(struct server_conn *conn, const uint8_t **bytes)
 {
     if (conn->spill_first != NULL) {
         const struct conn_spill *const spill = conn->spill_first;
@@ -137,6 +135,29 @@ bool unread_is_small(size_t len)
     return len <= POOL_LARGE_BYTES - sizeof(struct conn_spill);
 }
 
+/* As many of the bytes as fit the last block, or a new one; 0 if memory is out. */
+static size_t copy_some(struct server_conn *conn, const uint8_t *bytes, size_t len)
+{
+    struct conn_spill *spill = conn->spill_first == NULL ? NULL : conn->spill_last;
+    if (spill == NULL || spill->end == spill->size)
+        spill = add_spill(conn, len);
+    if (spill == NULL)
+        return 0;
+    const size_t room = (size_t)(spill->size - spill->end);
+    const size_t n = len < room ? len : room;
+    memcpy(spill->bytes + spill->end, bytes, n);
+    spill->end = (uint16_t)(spill->end + n);
+    return n;
+}
+
+size_t unread_copy(struct server_conn *conn, const uint8_t *bytes, size_t len)
+{
+    size_t copied = 0, n;
+    while (copied < len && (n = copy_some(conn, bytes + copied, len - copied)) > 0)
+        copied += n;
+    return copied;
+}
+
 bool unread_keep(struct server_conn *conn)
 {
     while (conn->unread_first != NULL) {
@@ -146,15 +167,9 @@ bool unread_keep(struct server_conn *conn)
             free_first_pbuf(conn);
             continue;
         }
-        struct conn_spill *spill = conn->spill_first == NULL ? NULL : conn->spill_last;
-        if (spill == NULL || spill->end == spill->size)
-            spill = add_spill(conn, len);
-        if (spill == NULL)
+        const size_t n = copy_some(conn, (const uint8_t *)p->payload + conn->unread_offset, len);
+        if (n == 0)
             return false;
-        const size_t room = (size_t)(spill->size - spill->end);
-        const size_t n = len < room ? len : room;
-        memcpy(spill->bytes + spill->end, (const uint8_t *)p->payload + conn->unread_offset, n);
-        spill->end = (uint16_t)(spill->end + n);
         take_from_pbufs(conn, n);
     }
     return true;

@@ -22,20 +22,8 @@ static inline bool unread_is_empty(const struct server_conn *conn)
     return conn->unread_first == NULL && conn->spill_first == NULL;
 }
 
-/* unread_next(), where it is not simply the one pbuf that there is. */
-size_t unread_next_of_many(struct server_conn *conn, const uint8_t **bytes);
-
 /* The next bytes, as many as lie in one piece of memory; 0 when nothing is unread. */
-static inline size_t unread_next(struct server_conn *conn, const uint8_t **bytes)
-{
-    const struct pbuf *const p = conn->unread_first;
-    if (unread_is_empty(conn))
-        return 0;
-    if (conn->spill_first != NULL || p->next != NULL || p->len == conn->unread_offset)
-        return unread_next_of_many(conn, bytes);
-    *bytes = (const uint8_t *)p->payload + conn->unread_offset;
-    return (size_t)(p->len - conn->unread_offset);
-}
+size_t unread_next(struct server_conn *conn, const uint8_t **bytes);
 
 /* Drops the first `len` bytes, of those that unread_next() gave. */
 void unread_take(struct server_conn *conn, size_t len);
@@ -48,6 +36,12 @@ size_t unread_blocks(size_t len);
 
 /* Whether a large block is enough for them. */
 bool unread_is_small(size_t len);
+
+/*
+ * Keeps bytes of a connection that has none in the ring. Returns how many of the `len`: if not all,
+ * memory is out.
+ */
+size_t unread_copy(struct server_conn *conn, const uint8_t *bytes, size_t len);
 
 /* Copies what lies in the ring. False if memory is out: to be called again when there is some. */
 __attribute__((warn_unused_result)) bool unread_keep(struct server_conn *conn);

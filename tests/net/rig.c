@@ -119,6 +119,9 @@ static void answer(struct server_conn *conn, struct line_state *s)
         server_close(conn);
         server_wait_for(conn, SERVER_WAIT_BODY); /* too late: it lingers */
         return;
+    case 'q':
+        server_close(conn);
+        return;
     case 'w':
         server_wait_for(conn, SERVER_WAIT_BODY);
         return;

@@ -1,4 +1,6 @@
 /* Memory and descriptors: who waits when they are short, and who gives way. */
+#include "net/pool.h"
+#include "net/unread.h"
 #include "tests/net/rig.h"
 
 static struct peer peer;
@@ -384,4 +386,44 @@ NET_TEST(trains_that_the_pool_cannot_answer_at_once_are_answered_and_nobody_is_r
     rig_wait_ms(1000);
     const struct rig_levels after = rig_levels();
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
+/* ---- what is served at once ---- */
+
+/* Its FIN had no memory: TCP has not closed yet, but the application has. */
+NET_TEST(what_comes_after_a_close_that_had_no_memory_is_discarded)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e");
+    rig_poll();
+    void **const blocks = rig_take_memory();
+    rig_wait_ms(10100);
+    EXPECT_EQ(rig_app.timed_out, 1);
+    rig_give_back(blocks);
+    peer_send(&peer, "\ne\n");
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 0);
+}
+
+/*
+ * The least memory that a segment is served with: a reserve of 16 full blocks, the largest answer's
+ * 48, and those for its bytes, should they have to wait. Most of these have to.
+ */
+NET_TEST(bytes_that_are_not_taken_are_kept_beside_answers_that_fit_and_the_reserve)
+{
+    static char text[30000] = "b9000\nb24576\n";
+    memset(text + strlen(text), 'x', sizeof text - strlen(text));
+    rig_start_default(64);
+    peer_init(&peer, 5000);
+    peer.mss = 536;
+    peer_connect(&peer);
+    while (pool_level(POOL_FULL) > 16 + 48 + unread_blocks(sizeof text))
+        EXPECT(pool_alloc(POOL_FULL_BYTES) != NULL);
+    peer_send_bytes(&peer, text, sizeof text);
+    rig_poll();
+    EXPECT_EQ(rig_counters().segments_predicted, 1);
+    EXPECT_EQ(rig_app.requests, 1);
+    EXPECT(pool_level(POOL_FULL) >= 16);
 }

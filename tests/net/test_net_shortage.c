@@ -123,6 +123,65 @@ NET_TEST(stopping_waits_for_a_request_that_waits_for_memory)
     }
 }
 
+/* ---- bytes that were not taken, and no memory to keep them ---- */
+
+static unsigned refusals; /* so many times more */
+
+void *__real_pool_alloc(size_t bytes);
+void *__wrap_pool_alloc(size_t bytes);
+
+void *__wrap_pool_alloc(size_t bytes)
+{
+    if (refusals == 0)
+        return __real_pool_alloc(bytes);
+    refusals--;
+    return NULL;
+}
+
+/* The send buffer is full before the last of them. */
+static void ask_for_more_than_fits(void)
+{
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer.holds_acks = true;
+    peer_send(&peer, "b20000\nb20000\nb20000\n");
+    refusals = 1;
+    rig_poll();
+    EXPECT_EQ(refusals, 0);
+}
+
+NET_TEST(for_bytes_that_cannot_be_kept_a_reader_gives_way)
+{
+    rig_start_default(16);
+    peers_connect(readers, 2, 6000);
+    readers[0].holds_acks = true;
+    peer_send(&readers[0], "e\n");
+    rig_poll();
+    fake_clock_advance_ms(1);
+    ask_for_more_than_fits();
+    EXPECT_EQ(rig_counters().connections_gave_way, 1);
+    EXPECT_EQ(count_resets(2), 1);
+    EXPECT(readers[0].reset);
+    peer.holds_acks = false;
+    for (unsigned i = 0; i < 200; i++) {
+        peer_send_ack(&peer);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(peer.received, 60000);
+}
+
+NET_TEST(who_sent_bytes_that_cannot_be_kept_is_reset_if_nobody_gives_way)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    ask_for_more_than_fits();
+    peer_take(&peer);
+    EXPECT(peer.reset);
+    EXPECT_EQ(rig_app.closed, 1);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
 /* ---- a window smaller than what waits ---- */
 
 static unsigned split_fails; /* so many times more */
