@@ -1,12 +1,14 @@
 """make run's script: boots the appliance on a network of its own, forwards a port of the host to
 it, and leaves nothing behind, however it ends."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import termios
 import threading
@@ -114,6 +116,21 @@ class RunInTerminal(Run):
         super().__exit__()
 
 
+@contextlib.contextmanager
+def instead(**programs):
+    """A PATH by which these names are shell scripts of that text."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in programs.items():
+            path = pathlib.Path(directory) / name
+            path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+            path.chmod(0o755)
+        yield f"{directory}:{os.environ['PATH']}"
+
+
+# What makes scripts/run take QEMU's own network.
+NO_TAP = {"ip": "echo no tap >&2; exit 1"}
+
+
 def descendants(pid):
     """Process ids of all that a process has started, at any depth."""
     children = {}
@@ -206,20 +223,37 @@ def check_ends_while_booting(suite):
 
 def check_ends_while_starting(suite):
     """Ctrl-C while it waits for the forward, when it ends the wait's sleep, and not the forward."""
-    with tempfile.TemporaryDirectory() as directory:
-        for name, text in (("sleep", "exec /bin/sleep 1"), ("ss", "exit 0")):
-            path = pathlib.Path(directory) / name
-            path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
-            path.chmod(0o755)
-        with Run(suite, PATH=f"{directory}:{os.environ['PATH']}") as run:
-            deadline = time.monotonic() + SECONDS
-            while (pids := sleepers(run)) == [] and time.monotonic() < deadline:
-                time.sleep(0.01)
-            started = descendants(run.process.pid)
-            run.press_ctrl_c()
-            expect(run.wait(), 130, f"exit status, asleep was {pids}; {run.text}")
-            expect("error" in run.text, False, run.text)
-            expect_nothing_left(run, started)
+    with instead(sleep="exec /bin/sleep 1", ss="exit 0") as path, Run(suite, PATH=path) as run:
+        deadline = time.monotonic() + SECONDS
+        while (pids := sleepers(run)) == [] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        started = descendants(run.process.pid)
+        run.press_ctrl_c()
+        expect(run.wait(), 130, f"exit status, asleep was {pids}; {run.text}")
+        expect("error" in run.text, False, run.text)
+        expect_nothing_left(run, started)
+
+
+def check_ends_in(suite, program, text):
+    """Ctrl-C while it is about something that tells so: neither lost, nor a reason to complain."""
+    with instead(**{program: text}) as path, Run(suite, PATH=path) as run:
+        run.wait_for("under way\n")
+        started = descendants(run.process.pid)
+        run.press_ctrl_c()
+        expect(run.wait(), 130, f"exit status; {run.text}")
+        expect(run.text.replace("under way\n", ""), "", "said")
+        expect_nothing_left(run, started)
+
+
+def check_quit(suite):
+    """Ctrl-\\ ends it at once, without the appliance's last word."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        pids = descendants(run.process.pid)
+        os.killpg(run.process.pid, signal.SIGQUIT)
+        expect(run.wait(), 131, f"exit status; {run.text}")
+        expect("totalRequests" in run.text, False, run.text)
+        expect_nothing_left(run, pids)
 
 
 def sleepers(run):
@@ -295,15 +329,29 @@ def check_machine_ends(suite):
         expect_nothing_left(run, pids)
 
 
-def check_port_in_use(suite):
-    with socket.socket() as sock:
+def expect_refused(run, reason):
+    """One line that says why, before anything was started."""
+    expect(run.wait(), 2, f"exit status; {run.text}")
+    run.wait_for(reason, 2)
+    expect((run.text.startswith("error: "), run.text.count("\n")), (True, 1), run.text)
+    expect(os.path.exists(f"/run/netns/{NAME}"), False, "the namespace is left")
+
+
+def check_port_in_use(suite, programs):
+    with instead(**programs) as path, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        with Run(suite, port=sock.getsockname()[1]) as run:
-            expect(run.wait() != 0, True, "exit status")
-            run.wait_for("in use", 2)
-            expect(str(run.port) in run.text, True, run.text)
-            expect(os.path.exists(f"/run/netns/{NAME}"), False, "the namespace is left")
+        with Run(suite, port=sock.getsockname()[1], PATH=path) as run:
+            expect_refused(run, f"port {run.port} of this host is in use (by ")
+
+
+class RunWithLowPortsForbidden(Run):
+    command = ("setpriv", "--bounding-set=-net_bind_service", "scripts/run")
+
+
+def check_port_forbidden(suite):
+    with RunWithLowPortsForbidden(suite, port=80) as run:
+        expect_refused(run, "port 80 of this host is not for this user")
 
 
 def check_name_in_use(suite):
@@ -337,6 +385,14 @@ def check_wrong_option(suite):
             expect("the options known" in wrong.text, True, wrong.text)
 
 
+def check_wrong_option_without_tap(suite):
+    """The appliance is asked before QEMU, which would refuse them as no IPv4 and as octal."""
+    with instead(**NO_TAP) as path, \
+            Run(suite, arguments="port=0081 ip=banana", PATH=path) as wrong:
+        expect(wrong.wait(), 1, f"exit status; {wrong.text}")
+        wrong.wait_for("the options known", 2)
+
+
 def check_options(suite):
     """ARGS reaches the appliance, MACHINE the emulator; the forward follows port=."""
     with Run(suite, arguments="port=81 max-users=123", MACHINE="pc") as other:
@@ -354,16 +410,26 @@ def run(suite):
     suite.each([
         ("SIGINT ends it", suite, signal.SIGINT), ("SIGTERM ends it", suite, signal.SIGTERM),
         ("SIGHUP ends it", suite, signal.SIGHUP)], check_ends)
+    python = "import time; print('under way', flush=True); time.sleep(60)"
+    suite.each([
+        ("Ctrl-C in a command that ends well", suite, "flock",
+         "trap '' INT; echo under way; sleep 1"),
+        ("Ctrl-C in Python", suite, "python3", f'exec {sys.executable} -c "{python}"')],
+        check_ends_in)
+    suite.each([("port in use", suite, {}), ("port in use, without a tap", suite, NO_TAP)],
+               check_port_in_use)
     for name, check in (("Ctrl-C twice", check_ends_by_two),
                         ("Ctrl-C while it boots", check_ends_while_booting),
                         ("Ctrl-C while it starts", check_ends_while_starting),
+                        ("Ctrl-\\", check_quit),
                         ("its terminal goes away", check_terminal_gone),
                         ("its terminal goes away, under nohup", check_nohup),
                         ("killed, then run again", check_killed),
                         ("QEMU killed", check_machine_ends),
-                        ("port in use", check_port_in_use),
+                        ("port forbidden", check_port_forbidden),
                         ("name in use", check_name_in_use),
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
+                        ("a wrong option, without a tap", check_wrong_option_without_tap),
                         ("options are passed on", check_options)):
         suite.each([(name, suite)], check)
