@@ -34,6 +34,13 @@ machine_configure() {
     [[ $MEM =~ ^[1-9][0-9]*[MG]?$ ]] ||
         die "MEM=$MEM: write a number of MiB, or one followed by M or G"
     [[ $MEM = *[MG] ]] || MEM=${MEM}M
+    local number=${MEM%[MG]} unit=1 host
+    [[ $MEM = *M ]] || unit=1024
+    read -r _ host _ </proc/meminfo # its first line: MemTotal, in KiB
+    host=$((host / 1024))
+    # With more digits the product might not fit the shell's numbers.
+    [ ${#number} -le 10 ] && ((number * unit <= host)) ||
+        die "MEM=$MEM: more than the memory of this host, ${host}M"
     [ "$MEM" != 1M ] || die "MEM=$MEM: the image lies above the first MiB; 12M are enough to serve"
     case $ACCEL in
     auto) if machine_probe_kvm; then accelerator=kvm; else accelerator=tcg; fi ;;

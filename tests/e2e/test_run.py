@@ -354,6 +354,14 @@ def check_port_forbidden(suite):
         expect_refused(run, "port 80 of this host is not for this user")
 
 
+def check_too_much_memory(suite):
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    for memory in (f"{host + 1}M", f"{host // 1024 + 1}G", "9" * 25):
+        with Run(suite, MEM=memory) as run:
+            expect_refused(run, f"MEM={memory}")
+            expect(f"{host}M\n" in run.text, True, run.text)
+
+
 def check_name_in_use(suite):
     """A second run under the same name is refused, and does the first no harm."""
     with Run(suite) as run:
@@ -427,6 +435,7 @@ def run(suite):
                         ("killed, then run again", check_killed),
                         ("QEMU killed", check_machine_ends),
                         ("port forbidden", check_port_forbidden),
+                        ("more memory than the host has", check_too_much_memory),
                         ("name in use", check_name_in_use),
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
