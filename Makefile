@@ -362,7 +362,10 @@ e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a ta
 soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check
 	@exec python3 tests/e2e/soak.py $(MINUTES)
 
-bench: all $(bench_tools) build/packages-run build/packages-bench ## Measure (BENCH_ARGS=--help)
+ifeq ($(filter -h --help,$(BENCH_ARGS)),)
+bench: all $(bench_tools) build/packages-run build/packages-bench
+endif
+bench: ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
 check: build/packages-build ## Hold the rules of the tree: includes, layout, lengths, dead files

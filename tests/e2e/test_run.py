@@ -401,6 +401,14 @@ def check_wrong_option_without_tap(suite):
         wrong.wait_for("the options known", 2)
 
 
+def check_help_of_bench(suite):
+    """Builds nothing: all that make would do is to show it."""
+    done = subprocess.run(["make", "-n", "bench", "BENCH_ARGS=--help"], cwd=TOP,
+                          env=dict(os.environ, MAKEFLAGS=""), capture_output=True, text=True,
+                          check=True)
+    expect(done.stdout, "exec scripts/bench --help\n", "make -n")
+
+
 def check_options(suite):
     """ARGS reaches the appliance, MACHINE the emulator; the forward follows port=."""
     with Run(suite, arguments="port=81 max-users=123", MACHINE="pc") as other:
@@ -440,5 +448,6 @@ def run(suite):
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
                         ("a wrong option, without a tap", check_wrong_option_without_tap),
+                        ("make bench BENCH_ARGS=--help", check_help_of_bench),
                         ("options are passed on", check_options)):
         suite.each([(name, suite)], check)
