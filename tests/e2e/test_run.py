@@ -417,6 +417,10 @@ def check_options(suite):
         with Client(other) as client:
             metrics = client.ask(get("/metrics")).body
             expect(b"tally_users_limit 123\n" in metrics, True, "max-users")
+        # What lacks its value does not take the appliance's address for it.
+        load = subprocess.run(["scripts/load"], cwd=TOP, capture_output=True, text=True,
+                              env=dict(os.environ, NETNS=NAME, LOAD_ARGS="--json"))
+        expect("requires an argument" in load.stderr, True, load.stderr)
 
 
 def run(suite):
