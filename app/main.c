@@ -266,6 +266,7 @@ int main(void)
     struct server_config config;
     if (!read_options() || !netdev_init() || !make_server(&config))
         return EXIT_FAILURE;
+    clock_settle();
     serve();
     drain();
     char text[STATS_TEXT_BYTES_MAX];

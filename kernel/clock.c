@@ -5,6 +5,11 @@
  * however long an exit to the hypervisor takes. Of several readings the narrowest counts; a second
  * such reading follows later, and the window between them grows until the error is small enough in
  * proportion.
+ *
+ * It takes some milliseconds to get there, as long as the rest of the boot. So the first reading is
+ * made as early as can be, and a second one soon after, for a frequency that is good enough for the
+ * boot itself; the one that counts closes the window when the boot is over (clock_settle()), and
+ * nobody has waited for it. There clock_ns() goes on from what it had come to, at another rate.
  */
 #include "kernel/clock.h"
 
@@ -19,6 +24,7 @@
 
 #define HZ_MIN                    100000000ULL /* a TSC slower or faster than this was misread */
 #define HZ_MAX                    100000000000ULL
+#define ERROR_AT_FIRST_PPM        20000u /* until clock_settle() */
 #define ERROR_WANTED_PPM          1000u
 #define WINDOW_STEPS_PER_S        4000u /* the window grows by a quarter of a millisecond */
 #define WINDOW_STEPS_MAX          40u
@@ -131,16 +137,18 @@ static bool wait_step(const struct counter *counter, uint32_t from)
     return false;
 }
 
-static struct measurement measure(const struct counter *counter, struct reading first)
+/* Waits only if the window is too short for an error of no more than `error_ppm_max`. */
+static struct measurement measure(const struct counter *counter, const struct reading *first,
+                                  uint64_t error_ppm_max)
 {
-    struct reading last = first;
-    struct measurement m = {0, UINT64_MAX};
+    struct reading last = read_narrowest(counter);
+    struct measurement m = compare(counter, first, &last);
 
-    for (unsigned i = 0; i < WINDOW_STEPS_MAX && m.error_ppm > ERROR_WANTED_PPM; i++) {
+    for (unsigned i = 0; i < WINDOW_STEPS_MAX && m.error_ppm > error_ppm_max; i++) {
         if (!wait_step(counter, last.count))
             return (struct measurement){0, UINT64_MAX};
         last = read_narrowest(counter);
-        m = compare(counter, &first, &last);
+        m = compare(counter, first, &last);
     }
     return m;
 }
@@ -157,31 +165,51 @@ static struct counter pm_timer(void)
     return (struct counter){ACPI_PM_TIMER_HZ, mask, pm_timer_read};
 }
 
-static struct reading pm_timer_first; /* while there is a port to read it by */
+static const struct counter pit = {PIT_HZ, 0xffff, pit_read};
 
-static struct measurement measure_by_pm_timer(void)
+/* Where their windows begin, if they have begun; one that turns out not to work has not. */
+static struct reading pm_timer_first, pit_first;
+static bool pm_timer_begun, pit_begun;
+
+static void pm_timer_begin(void)
 {
     const struct counter counter = pm_timer();
 
-    if (acpi_get_facts()->pm_timer_port == 0)
+    pm_timer_first = read_narrowest(&counter);
+    pm_timer_begun = true;
+}
+
+static void pit_begin(void)
+{
+    pit_start();
+    pit_first = read_narrowest(&pit);
+    pit_begun = true;
+}
+
+static struct measurement measure_by_pm_timer(uint64_t error_ppm_max)
+{
+    const struct counter counter = pm_timer();
+
+    if (!pm_timer_begun)
         return (struct measurement){0, UINT64_MAX};
     /* The host stopped us since: 24 bits go round in 4.69 s, no fewer cycles than these. */
     if (cpu_tsc() - pm_timer_first.tsc > 4 * HZ_MIN)
-        pm_timer_first = read_narrowest(&counter);
-    return measure(&counter, pm_timer_first);
+        pm_timer_begin();
+    return measure(&counter, &pm_timer_first, error_ppm_max);
 }
 
-static struct measurement measure_by_pit(void)
+static struct measurement measure_by_pit(uint64_t error_ppm_max)
 {
-    const struct counter pit = {PIT_HZ, 0xffff, pit_read};
-    struct measurement m = {0, UINT64_MAX};
-
     /* It goes round in 55 ms, and the hypervisor may let us sleep as long: then once more. */
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
-        pit_start();
-        m = measure(&pit, read_narrowest(&pit));
+        if (!pit_begun)
+            pit_begin();
+
+        const struct measurement m = measure(&pit, &pit_first, error_ppm_max);
+
         if (m.hz == 0 || !pit_has_wrapped())
             return m;
+        pit_begun = false;
     }
     return (struct measurement){0, UINT64_MAX};
 }
@@ -202,21 +230,58 @@ static uint64_t hz_from_cpuid(const char **source)
     return 0;
 }
 
+static struct measurement named; /* by CPUID; hz is 0 if it names none that can be */
+
+/* The frequency, and how it is known: by the first of all sources that works. */
+static struct measurement find_hz(uint64_t error_ppm_max, const char **source)
+{
+    struct measurement m = named;
+
+    if (m.hz != 0)
+        return m;
+    *source = "the ACPI timer";
+    m = measure_by_pm_timer(error_ppm_max);
+    if (!hz_is_plausible(m.hz)) {
+        pm_timer_begun = false;
+        *source = "the PIT";
+        m = measure_by_pit(error_ppm_max);
+    }
+    if (!hz_is_plausible(m.hz))
+        panic("no clock: neither CPUID 0x15 nor 0x40000010 names the TSC's frequency, and there is "
+              "no working ACPI timer or PIT to measure it by");
+    return m;
+}
+
 /* ---- the clock ---- */
 
-static uint64_t clock_entry_tsc;
-static uint64_t clock_scale; /* nanoseconds a cycle, times 2^32 */
+static uint64_t clock_base_tsc;
+static uint64_t clock_base_ns; /* clock_ns() at that */
+static uint64_t clock_scale;   /* nanoseconds a cycle, times 2^32 */
+static const char *clock_source;
 
 static bool wall_known;
 static int64_t wall_s;      /* what the RTC said ... */
 static uint64_t wall_at_ns; /* ... at this clock_ns() */
 static uint64_t wall_read_ns;
 
+static inline uint64_t ns_at(uint64_t tsc)
+{
+    const uint64_t cycles = tsc - clock_base_tsc;
+
+    return clock_base_ns + (uint64_t)((unsigned __int128)cycles * clock_scale >> 32);
+}
+
 uint64_t clock_ns(void)
 {
-    const uint64_t cycles = cpu_tsc() - clock_entry_tsc;
+    return ns_at(cpu_tsc());
+}
 
-    return (uint64_t)((unsigned __int128)cycles * clock_scale >> 32);
+/* From `tsc` on, when it is `ns`. */
+static void set_hz(uint64_t hz, uint64_t tsc, uint64_t ns)
+{
+    clock_base_tsc = tsc;
+    clock_base_ns = ns;
+    clock_scale = (CLOCK_NS_PER_S << 32) / hz;
 }
 
 static void wall_read(uint64_t now_ns)
@@ -245,33 +310,29 @@ bool clock_wall(int64_t *unix_s)
 
 void clock_prepare(void)
 {
-    const struct counter counter = pm_timer();
-
+    named = (struct measurement){hz_from_cpuid(&clock_source), 0};
+    if (hz_is_plausible(named.hz))
+        return;
+    named.hz = 0;
     if (acpi_get_facts()->pm_timer_port != 0)
-        pm_timer_first = read_narrowest(&counter);
+        pm_timer_begin();
+    else
+        pit_begin();
 }
 
 void clock_init(uint64_t entry_tsc)
 {
-    const char *source = NULL;
-    struct measurement m = {hz_from_cpuid(&source), 0};
-
-    if (!hz_is_plausible(m.hz)) {
-        source = "the ACPI timer";
-        m = measure_by_pm_timer();
-    }
-    if (!hz_is_plausible(m.hz)) {
-        source = "the PIT";
-        m = measure_by_pit();
-    }
-    if (!hz_is_plausible(m.hz))
-        panic("no clock: neither CPUID 0x15 nor 0x40000010 names the TSC's frequency, and there is "
-              "no working ACPI timer or PIT to measure it by");
-
-    clock_entry_tsc = entry_tsc;
-    clock_scale = (CLOCK_NS_PER_S << 32) / m.hz;
+    set_hz(find_hz(ERROR_AT_FIRST_PPM, &clock_source).hz, entry_tsc, 0);
     wall_read(clock_ns());
+}
+
+void clock_settle(void)
+{
+    const struct measurement m = find_hz(ERROR_WANTED_PPM, &clock_source);
+    const uint64_t tsc = cpu_tsc();
+
+    set_hz(m.hz, tsc, ns_at(tsc));
     log_info("clock", "TSC at %lu.%03lu MHz by %s, +-%lu ppm%s", (unsigned long)(m.hz / 1000000),
-             (unsigned long)(m.hz / 1000 % 1000), source, (unsigned long)m.error_ppm,
+             (unsigned long)(m.hz / 1000 % 1000), clock_source, (unsigned long)m.error_ppm,
              wall_known ? "" : "; no RTC: the date is not known");
 }

@@ -1,9 +1,13 @@
 /*
  * Time: nanoseconds since boot, and the wall clock where the machine has one.
  *
- * clock_ns() reads the TSC and nothing else. clock_init() calibrates it, in this order of
- * preference: CPUID leaf 0x15, the hypervisor's leaf 0x40000010, ACPI's power management timer, the
- * PIT. A machine that has none of them stops with a message.
+ * clock_ns() reads the TSC and nothing else. How fast that is, is known, in this order of
+ * preference, by: CPUID leaf 0x15, the hypervisor's leaf 0x40000010, ACPI's power management timer,
+ * the PIT. A machine that has none of them stops with a message.
+ *
+ * Measuring takes time, which is the boot's: it begins in clock_prepare(), is good to 2 % after
+ * clock_init(), and to 1,000 ppm after clock_settle(). (Not where each look at a timer takes 10 µs
+ * or more: the console says how good it is.)
  */
 #pragma once
 
@@ -13,19 +17,27 @@
 #define CLOCK_NS_PER_MS 1000000ULL
 #define CLOCK_NS_PER_S  1000000000ULL
 
-/* Begins the measurement that clock_init() may need, so that it waits less. After acpi_init(). */
+/* Begins the measurement, if CPUID does not name the frequency. After acpi_init(). */
 void clock_prepare(void);
 
 /*
- * Calibrates the TSC and reads the RTC. Called once, after clock_prepare(). `entry_tsc`: the TSC at
- * the first instruction of the image. Without a frequency named by CPUID, 0.5 to 10 ms have passed
- * since clock_prepare() when it returns.
+ * Starts the clock, with what is known of the TSC by now, and reads the RTC. Called once, after
+ * clock_prepare(). `entry_tsc`: the TSC at the first instruction of the image. Waits only if there
+ * has been less than 0.5 ms, or so, since clock_prepare().
  */
 void clock_init(uint64_t entry_tsc);
 
 /*
- * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back;
- * wraps after 584 years.
+ * Ends the measurement, and says on the console what came of it. Called once, when there is nothing
+ * else left to do before time matters. Waits only if there have been less than some 5 ms since
+ * clock_prepare(), or 50 ms and more.
+ */
+void clock_settle(void);
+
+/*
+ * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back and
+ * never jumps; those before clock_settle() may have been 2 % too long or too short. Wraps after 584
+ * years.
  */
 uint64_t clock_ns(void);
 

@@ -3,8 +3,9 @@
  *
  * The order is forced: the console first, so that everything after can speak; traps next, so that
  * whatever breaks says so; then what others need: ACPI while its tables are still mapped and not
- * yet overwritten, memory, the clock. The stack protector's canary changes in kernel_start()
- * itself, which never returns, at a moment when no other frame is alive.
+ * yet overwritten, memory, the clock, which has been measured meanwhile and goes on to be until
+ * main() calls clock_settle(). The stack protector's canary changes in kernel_start() itself, which
+ * never returns, at a moment when no other frame is alive.
  */
 #include "kernel/start.h"
 

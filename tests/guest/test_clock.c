@@ -21,6 +21,18 @@ TEST(clock_counts_from_the_first_instruction)
     CHECK(clock_ns() < 60 * CLOCK_NS_PER_S);
 }
 
+/* Long after it was prepared to: it measures anew. */
+TEST(clock_never_goes_back_when_it_settles)
+{
+    const uint64_t before_ns = clock_ns();
+
+    clock_settle();
+
+    const uint64_t passed_ns = clock_ns() - before_ns;
+
+    CHECK(passed_ns < 60 * CLOCK_NS_PER_S);
+}
+
 /* The RTC's next change of second; false without an RTC. */
 static bool next_second(uint64_t *at_ns)
 {
