@@ -8,7 +8,8 @@
  *
  * Everything else, RAM or not, is not mapped. Tables come from a pool cut from RAM in
  * memory_init(), as many as the map needs at most and DEVICE_TABLES more, so that mapping a device
- * does not depend on what was taken before.
+ * does not depend on what was taken before. It is cut from the lower end, beside the image: a host
+ * clears memory when it is first touched, up to 2 MiB at once, and there it has done so.
  *
  * memory_take() cuts from the lower end of the smallest range of RAM that suffices: what is asked
  * for in bulk (users, connections) finds the large ones whole.
@@ -181,9 +182,9 @@ static void pool_init(struct ram_range image)
         panic("memory: %lu KiB for page tables are wanted below 4 GiB, %lu KiB are there",
               (unsigned long)(count * PAGE_BYTES / 1024),
               (unsigned long)(best == NULL ? 0 : (best->end - best->start) / 1024));
-    tables.end = best->end;
-    best->end -= count * PAGE_BYTES;
-    tables.start = best->end;
+    tables.start = best->start;
+    best->start += count * PAGE_BYTES;
+    tables.end = best->start;
 }
 
 void memory_init(const struct boot_info *info)
