@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "boot/boot_info.h"
 #include "kernel/cpu.h"
@@ -64,23 +65,6 @@ static uint64_t address_of(const void *pointer)
     return (uint64_t)(uintptr_t)pointer;
 }
 
-/* With stores of 64 bits, sixteen a turn: under emulation `rep stosb` is many times slower. */
-static void clear(void *memory, size_t bytes)
-{
-    uint64_t *word = memory;
-    uint64_t *const end = word + bytes / 128 * 16;
-
-    for (; word != end; word += 16) {
-        for (unsigned i = 0; i < 16; i++)
-            word[i] = 0;
-    }
-
-    unsigned char *byte = (unsigned char *)word;
-
-    for (size_t i = 0; i < bytes % 128; i++)
-        byte[i] = 0;
-}
-
 /* ---- page tables ---- */
 
 static uint64_t *table_new(void)
@@ -91,7 +75,7 @@ static uint64_t *table_new(void)
     uint64_t *const table = (uint64_t *)(uintptr_t)tables.start;
 
     tables.start += PAGE_BYTES;
-    clear(table, PAGE_BYTES);
+    memset(table, 0, PAGE_BYTES);
     return table;
 }
 
@@ -255,7 +239,7 @@ void *memory_take(size_t bytes, size_t align, const char *what)
 {
     void *const memory = memory_take_dirty(bytes, align, what);
 
-    clear(memory, bytes);
+    memset(memory, 0, bytes);
     return memory;
 }
 

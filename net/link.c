@@ -449,8 +449,9 @@ static void log_address(struct netif *netif)
         return;
     }
     const uint32_t netmask = netif_ip4_netmask(netif)->addr;
-    log_info("net", "%u.%u.%u.%u/%d is up, MTU %u", ip4_addr1_16(address), ip4_addr2_16(address),
-             ip4_addr3_16(address), ip4_addr4_16(address), __builtin_popcount(netmask), netif->mtu);
+    log_info("net", "%u.%u.%u.%u/%u is up, MTU %u", ip4_addr1_16(address), ip4_addr2_16(address),
+             ip4_addr3_16(address), ip4_addr4_16(address), (unsigned)__builtin_popcount(netmask),
+             netif->mtu);
 }
 
 static err_t init_netif(struct netif *netif)
