@@ -403,9 +403,9 @@ def check_wrong_option_without_tap(suite):
 
 def check_help_of_bench(suite):
     """Builds nothing: all that make would do is to show it."""
-    done = subprocess.run(["make", "-n", "bench", "BENCH_ARGS=--help"], cwd=TOP,
-                          env=dict(os.environ, MAKEFLAGS=""), capture_output=True, text=True,
-                          check=True)
+    done = subprocess.run(["make", "-n", "--no-print-directory", "bench", "BENCH_ARGS=--help"],
+                          cwd=TOP, env=dict(os.environ, MAKEFLAGS=""), capture_output=True,
+                          text=True, check=True)
     expect(done.stdout, "exec scripts/bench --help\n", "make -n")
 
 
