@@ -343,8 +343,8 @@ bool users_note(struct users *users, const uint8_t *id, size_t len)
     struct noted *const noted = &users->noted[users->noted_count++];
     noted->hash = (uint32_t)siphash13(&users->key, id, len);
     noted->len = (uint32_t)len;
-    memcpy(noted->id, id, 8);
-    memcpy(noted->id + len - 8, id + len - 8, 8);
+    memcpy(noted->id, id, NOTED_BYTES / 2);
+    memcpy(noted->id + len - NOTED_BYTES / 2, id + len - NOTED_BYTES / 2, NOTED_BYTES / 2);
     if (users->noted_count == NOTED_MAX)
         look_up_noted(users);
     return true;
