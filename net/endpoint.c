@@ -3,7 +3,7 @@
  *
  *     passive_open   a SYN was let in (server.c has seen to the slots)
  *     accepted       the handshake is complete
- *     received       bytes in order, or the peer's FIN; queued for the turn (turn.c)
+ *     received       bytes in order, or the peer's FIN, that lwIP judged; queued for the turn
  *     destroyed      freed, for whatever reason: reset, timed out, closed, aborted by us
  *
  * and the segments that lwIP 2.2.1 must not be given, or not as they are: endpoint_check_segment().

@@ -1,8 +1,9 @@
 /*
  * The link: lwIP's network interface over kernel/netdev.h.
  *
- * Receiving: a frame stays where the device put it. Each piece of it becomes a pbuf that points
- * into the ring and gives its buffers back when lwIP frees it.
+ * Receiving: a frame stays where the device put it. Most are dealt with there, in link_serve(). Of
+ * others each piece becomes a pbuf that points into the ring and gives its buffers back when lwIP
+ * frees it.
  *
  * Sending: a pbuf goes to the device as it is, with NETDEV_HEADROOM_BYTES in front of it for the
  * driver, and is held until its token comes back.
@@ -32,7 +33,8 @@ bool link_is_up(void);
 bool link_watch(void);
 
 /*
- * Called for each TCP segment to our address, before lwIP gets it, with its packet; server.c.
+ * Called for each TCP segment to our address that lwIP is to have, before it does, with its
+ * packet; server.c.
  * `sound`: its checksum is known to be right. After LINK_PASS, and lwIP, link_admitted() follows.
  */
 enum link_verdict {
@@ -64,7 +66,7 @@ const uint8_t *link_source(void);
 const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
 
 /*
- * Takes what the device has received, at most NETDEV_PIECES_MAX pieces, and hands it to lwIP.
+ * Takes what the device has received, at most NETDEV_PIECES_MAX pieces, and sees to it.
  * Returns the number of frames; 0 also while the transmit ring is too full for what they could be
  * answered with: nobody is served by requests whose answers must be thrown away.
  */

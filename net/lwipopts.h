@@ -74,7 +74,7 @@
  */
 #define TCP_SND_BUF      (34 * TCP_MSS)
 #define TCP_SND_QUEUELEN 256 /* pbufs: 49,640 bytes in segments of 536, and answers of 200 bytes */
-#define TCP_OVERSIZE     0   /* turn.c writes once a batch and connection: pbufs fit exactly */
+#define TCP_OVERSIZE     0   /* turn.c writes once a turn: pbufs fit exactly */
 
 /*
  * A tick of 250 ms rather than 500: finer round-trip times, and ACKs are delayed by no more than

@@ -65,7 +65,7 @@ struct pool_budget pool_budget_for(uint32_t connections, uint32_t half_open, uin
 {
     const uint32_t n = connections;
     return (struct pool_budget){{
-        /* Two segments a connection under way, one being acknowledged, one to spare. */
+        /* Segments under way: two a connection, more of those who get them one by one (turn.c). */
         [POOL_TINY] = 4 * n + half_open + 512,
         /* A SYN-ACK each; ACKs, until the device has sent them. */
         [POOL_SMALL] = n + half_open + 256,

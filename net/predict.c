@@ -99,7 +99,7 @@ static void take_data(struct server_conn *conn, u16_t len)
         pcb->rcv_ann_wnd = (tcpwnd_size_t)(pcb->rcv_ann_wnd - len);
     else
         (void)tcp_update_rcv_ann_wnd(pcb);
-    /* An ACK for every second segment (RFC 5681 section 4.2), at the latest after the turn. */
+    /* An ACK for every second segment (RFC 5681 section 4.2), at the latest after the batch. */
     if ((pcb->flags & TF_ACK_DELAY) != 0)
         conn->flags |= CONN_ACK_DUE;
     tcp_set_flags(pcb, TF_ACK_DELAY);

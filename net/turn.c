@@ -11,7 +11,8 @@
  *
  * To queue all, and to answer a connection once a batch, costs some 140 instructions a segment, an
  * eighth of an emulated request's time. Answers to a train are fewer that way only where it comes
- * in many segments, and a device with GUEST_TSO makes one of them.
+ * in many segments, and a device with GUEST_TSO makes one of them; still, after a few that nobody
+ * has acknowledged, that is what happens.
  *
  * The staging buffer is one for all: a turn leaves it empty. Copying an answer twice costs less
  * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment. An answer
@@ -37,7 +38,6 @@
 #include "net/copy.h"
 #include "net/deadlines.h"
 #include "net/endpoint.h"
-#include "net/link.h"
 #include "net/pool.h"
 #include "net/predict.h"
 #include "net/reply.h"
@@ -53,10 +53,16 @@
 #define SPARE_SEGMENTS 2
 
 /* A reader this slow gives way to an answer: the longest round trip there is on earth. */
-#define SLOW_MS     250
+#define SLOW_MS 250
 
-#define RETRIES_MAX 64 /* a batch */
-#define VICTIMS_MAX 4  /* a turn */
+/*
+ * Of answers that are not acknowledged, in pbufs: to whom so many are under way, further segments
+ * are answered together. One to each would take blocks of the pool that it reckons for others.
+ */
+#define SERVED_QUEUE_MAX 4
+
+#define RETRIES_MAX      64 /* a batch */
+#define VICTIMS_MAX      4  /* a turn */
 
 static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
@@ -433,7 +439,10 @@ static inline __attribute__((always_inline)) void say(struct server_conn *conn, 
     turn_settle(conn);
 }
 
-/* There is nothing to be said yet; an ACK, if one is due, can wait for the end of the batch. */
+/*
+ * There is nothing to be said yet: an ACK, if one is due, can wait for the end of the batch. (Where
+ * the window has opened by 4 segments tcp_recved() says so at once.)
+ */
 __attribute__((noinline)) static void wait_for_more(struct server_conn *conn, size_t taken)
 {
     end_turn();
@@ -448,7 +457,7 @@ static inline __attribute__((always_inline)) void serve_bytes(struct server_conn
     size_t taken = 0;
     begin_turn(conn);
     open_if_new(conn);
-    if (can_answer(conn)) {
+    if ((conn->flags & CONN_CLOSE) == 0 && can_answer(conn)) {
         taken = server.config.handlers.on_bytes(conn, conn->state, bytes, len);
         server.answered = true;
         assert_taken(conn, taken, len);
@@ -457,11 +466,15 @@ static inline __attribute__((always_inline)) void serve_bytes(struct server_conn
         taken = len;
     if (taken < len && !keep_bytes(conn, bytes + taken, len - taken))
         return;
-    if (taken == len && turn.used == 0 && (conn->flags & CONN_CLOSE) == 0) {
+    if (turn.used == 0)
         wait_for_more(conn, taken);
-        return;
-    }
-    say(conn, taken);
+    else
+        say(conn, taken);
+}
+
+static inline bool many_are_unacknowledged(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
+{
+    return pcb->snd_queuelen >= SERVED_QUEUE_MAX && lwip_ntohl(header->ackno) != pcb->snd_nxt;
 }
 
 /* With what it calls in one function, but for on_bytes and reply_send() (boot/image.ld). */
@@ -471,7 +484,7 @@ turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t
     const size_t blocks = unread_blocks(len);
     if (!unread_is_empty(conn) || (conn->flags & CONN_CLOSE) != 0 ||
         pool_level(POOL_FULL) < RESERVED_FULL + turn.answer + turn.owed + blocks ||
-        !predict_segment(conn, header, len))
+        many_are_unacknowledged(conn->pcb, header) || !predict_segment(conn, header, len))
         return false;
     server.counters.segments_predicted++;
     endpoint_follow(conn);

@@ -57,6 +57,8 @@ struct line {
     char bytes[16];
 };
 
+bool rig_closes_at_once;
+
 static struct server_conn *newest; /* as long as it is open */
 
 static void on_open(struct server_conn *conn, void *state, void *cold_state)
@@ -68,6 +70,8 @@ static void on_open(struct server_conn *conn, void *state, void *cold_state)
     s->line->owner = conn;
     newest = conn;
     rig_app.opened++;
+    if (rig_closes_at_once)
+        server_close(conn);
 }
 
 static void on_close(struct server_conn *conn, void *state)

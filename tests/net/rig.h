@@ -11,6 +11,7 @@
  *     k<number>  the same, kept by the application: rig_kept counts how often
  *     c          "bye\n", and closes
  *     w          nothing; waits as SERVER_WAIT_BODY
+ *     q          nothing, and closes
  *     else       "?\n", and closes
  */
 #pragma once
@@ -122,6 +123,9 @@ struct rig_segment {
 
 /* Writes the frame of a segment to the server; returns its length. */
 size_t rig_frame(const struct rig_segment *segment, uint8_t frame[FAKE_FRAME_BYTES_MAX]);
+
+/* Whether the application closes each connection in on_open. */
+extern bool rig_closes_at_once;
 
 /* Whether the device vouches for checksums of what arrives: true until a test changes it. */
 extern bool rig_vouches;

@@ -425,5 +425,6 @@ NET_TEST(bytes_that_are_not_taken_are_kept_beside_answers_that_fit_and_the_reser
     rig_poll();
     EXPECT_EQ(rig_counters().segments_predicted, 1);
     EXPECT_EQ(rig_app.requests, 1);
+    EXPECT_EQ(rig_app.closed, 0);
     EXPECT(pool_level(POOL_FULL) >= 16);
 }

@@ -125,32 +125,44 @@ NET_TEST(stopping_waits_for_a_request_that_waits_for_memory)
 
 /* ---- bytes that were not taken, and no memory to keep them ---- */
 
-static unsigned refusals; /* so many times more */
+#define SPILL_BYTES 1000 /* less than those of a full block, more than any other but an answer's */
+
+static unsigned grants, refusals; /* of large blocks: so many times more, one after the other */
 
 void *__real_pool_alloc(size_t bytes);
 void *__wrap_pool_alloc(size_t bytes);
 
 void *__wrap_pool_alloc(size_t bytes)
 {
-    if (refusals == 0)
+    if (refusals == 0 || bytes < SPILL_BYTES)
         return __real_pool_alloc(bytes);
+    if (grants > 0) {
+        grants--;
+        return __real_pool_alloc(bytes);
+    }
     refusals--;
     return NULL;
 }
 
-/* The send buffer is full before the last of them. */
-static void ask_for_more_than_fits(void)
+/* The send buffer is full after two of them: the others wait, in more than two blocks. */
+static unsigned ask_for_more_than_fits(unsigned blocks)
 {
+    static char text[6000] = "b20000\nb20000\nb20000\n";
+    unsigned lines = 3;
+    for (size_t at = strlen(text); at + 4 < sizeof text; at += 2, lines++)
+        memcpy(text + at, "e\n", 2);
     peer_init(&peer, 5000);
     peer_connect(&peer);
     peer.holds_acks = true;
-    peer_send(&peer, "b20000\nb20000\nb20000\n");
+    peer_send(&peer, text);
+    grants = blocks;
     refusals = 1;
     rig_poll();
     EXPECT_EQ(refusals, 0);
+    return lines;
 }
 
-NET_TEST(for_bytes_that_cannot_be_kept_a_reader_gives_way)
+static void expect_a_reader_to_give_way(unsigned blocks)
 {
     rig_start_default(16);
     peers_connect(readers, 2, 6000);
@@ -158,28 +170,43 @@ NET_TEST(for_bytes_that_cannot_be_kept_a_reader_gives_way)
     peer_send(&readers[0], "e\n");
     rig_poll();
     fake_clock_advance_ms(1);
-    ask_for_more_than_fits();
+    const unsigned lines = ask_for_more_than_fits(blocks);
     EXPECT_EQ(rig_counters().connections_gave_way, 1);
     EXPECT_EQ(count_resets(2), 1);
     EXPECT(readers[0].reset);
     peer.holds_acks = false;
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < 400; i++) {
         peer_send_ack(&peer);
         peer_take(&peer);
     }
-    EXPECT_EQ(peer.received, 60000);
+    EXPECT_EQ(rig_app.requests, 1 + lines);
+    EXPECT_EQ(peer.received, 60000 + (lines - 3) * 3);
+}
+
+NET_TEST(for_bytes_that_cannot_be_kept_a_reader_gives_way)
+{
+    expect_a_reader_to_give_way(0);
+}
+
+NET_TEST(for_bytes_of_which_a_part_cannot_be_kept_a_reader_gives_way)
+{
+    expect_a_reader_to_give_way(2);
 }
 
 NET_TEST(who_sent_bytes_that_cannot_be_kept_is_reset_if_nobody_gives_way)
 {
     rig_start_default(16);
     const struct rig_levels before = rig_levels();
-    ask_for_more_than_fits();
+    (void)ask_for_more_than_fits(0);
     peer_take(&peer);
     EXPECT(peer.reset);
     EXPECT_EQ(rig_app.closed, 1);
     const struct rig_levels after = rig_levels();
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
+    /* Nothing of its answers goes to somebody else. */
+    peers_connect(readers, 1, 6000);
+    peer_send(&readers[0], "e\n");
+    peer_expect(&readers[0], "ok\n");
 }
 
 /* ---- a window smaller than what waits ---- */
