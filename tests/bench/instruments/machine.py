@@ -95,8 +95,9 @@ class Process:
         return self._popen.pid
 
     def output(self):
-        self._output.seek(0)
-        return self._output.read().decode("latin-1").replace("\r", "")
+        # Not seek(): the process writes where its descriptor points, and that is this one's copy.
+        fd = self._output.fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode("latin-1").replace("\r", "")
 
     def wait_for(self, pattern, seconds):
         """The match of a pattern in its output."""
