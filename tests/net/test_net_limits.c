@@ -258,6 +258,26 @@ NET_TEST(an_idle_connection_is_closed_after_idle_ms)
     EXPECT(peer.fin && !peer.reset);
 }
 
+/* Whether it is served at once, or lwIP judges it and it waits for the end of the batch. */
+NET_TEST(a_request_that_comes_when_its_connection_has_been_idle_too_long_is_answered)
+{
+    rig_start_default(16);
+    for (unsigned i = 0; i < 2; i++) {
+        rig_vouches = i == 0;
+        peer_init(&peer, (uint16_t)(5000 + i));
+        peer_connect(&peer);
+        rig_poll();
+        for (unsigned second = 0; second < 59; second++)
+            rig_wait_ms(1000);
+        fake_clock_advance_ms(1500);
+        peer_send(&peer, "e\n");
+        (void)server_poll();
+        EXPECT_EQ(rig_app.requests, i + 1);
+        peer_expect(&peer, "ok\n");
+        EXPECT(!peer.fin && !peer.reset);
+    }
+}
+
 /* lwIP resets at once whom it believes to have bytes unread. */
 NET_TEST(an_idle_connection_that_does_not_outlive_being_closed_is_over)
 {
