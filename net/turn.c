@@ -108,14 +108,19 @@ static size_t above(size_t level, size_t reserved)
     return level > reserved ? level - reserved : 0;
 }
 
+/* Full blocks that no turn may have, nor what comes in. */
+static inline size_t full_blocks_reserved(void)
+{
+    return RESERVED_FULL + turn.owed;
+}
+
 /*
  * Segments that the pool has blocks for. To a connection that has output waiting already it shows
  * the half of itself that is above the water: who reads comes before who wants more.
  */
 static inline __attribute__((always_inline)) size_t pool_segments(const struct server_conn *conn)
 {
-    const size_t reserved =
-        RESERVED_FULL + turn.owed + (turn_output_waits(conn) ? turn.pool_half : 0);
+    const size_t reserved = full_blocks_reserved() + (turn_output_waits(conn) ? turn.pool_half : 0);
     const size_t full = above(pool_level(POOL_FULL), reserved);
     const size_t tiny = above(pool_level(POOL_TINY), RESERVED_TINY);
     return above(full < tiny ? full : tiny, SPARE_SEGMENTS);
@@ -148,7 +153,7 @@ bool turn_admits(struct server_conn *conn, size_t len)
     const size_t blocks = unread_blocks(len);
     /* Were all of it full of requests, there would be none for an answer: nobody would go on. */
     const bool needs_full = !unread_is_small(len) || pool_level(POOL_LARGE) <= turn.owed;
-    const size_t wanted = RESERVED_FULL + (needs_full ? turn.answer : 0) + turn.owed + blocks;
+    const size_t wanted = full_blocks_reserved() + (needs_full ? turn.answer : 0) + blocks;
     if (pool_level(POOL_FULL) < wanted &&
         (!make_way_for(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
         server.counters.memory_short++;
@@ -257,28 +262,29 @@ static void write_staged(struct server_conn *conn)
     assert(err == ERR_OK);
 }
 
-/* What on_bytes promises. */
-static inline void assert_taken(const struct server_conn *conn, size_t taken, size_t len)
+/* Returns how many of the bytes the application took. An answer fits: can_answer(). */
+static inline __attribute__((always_inline)) size_t offer(struct server_conn *conn,
+                                                          const uint8_t *bytes, size_t len)
 {
+    const size_t taken = server.config.handlers.on_bytes(conn, conn->state, bytes, len);
+    server.answered = true;
     assert(taken == len || (conn->flags & CONN_CLOSE) != 0 ||
            turn.limit - turn.used < server.config.response_bytes_max);
+    return taken;
 }
 
 /* Returns the bytes taken or discarded: the window opens by as much. */
 static size_t give_unread(struct server_conn *conn)
 {
-    const struct server_handlers *const handlers = &server.config.handlers;
     const uint8_t *bytes;
     size_t taken = 0;
     size_t len;
 
     while ((conn->flags & CONN_CLOSE) == 0 && (len = unread_next(conn, &bytes)) > 0 &&
            can_answer(conn)) {
-        const size_t n = handlers->on_bytes(conn, conn->state, bytes, len);
-        server.answered = true;
+        const size_t n = offer(conn, bytes, len);
         unread_take(conn, n);
         taken += n;
-        assert_taken(conn, n, len);
     }
     if ((conn->flags & CONN_CLOSE) != 0)
         taken += unread_discard(conn);
@@ -457,11 +463,8 @@ static inline __attribute__((always_inline)) void serve_bytes(struct server_conn
     size_t taken = 0;
     begin_turn(conn);
     open_if_new(conn);
-    if ((conn->flags & CONN_CLOSE) == 0 && can_answer(conn)) {
-        taken = server.config.handlers.on_bytes(conn, conn->state, bytes, len);
-        server.answered = true;
-        assert_taken(conn, taken, len);
-    }
+    if ((conn->flags & CONN_CLOSE) == 0 && can_answer(conn))
+        taken = offer(conn, bytes, len);
     if ((conn->flags & CONN_CLOSE) != 0)
         taken = len;
     if (taken < len && !keep_bytes(conn, bytes + taken, len - taken))
@@ -483,7 +486,7 @@ turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t
 {
     const size_t blocks = unread_blocks(len);
     if (!unread_is_empty(conn) || (conn->flags & CONN_CLOSE) != 0 ||
-        pool_level(POOL_FULL) < RESERVED_FULL + turn.answer + turn.owed + blocks ||
+        pool_level(POOL_FULL) < full_blocks_reserved() + turn.answer + blocks ||
         many_are_unacknowledged(conn->pcb, header) || !predict_segment(conn, header, len))
         return false;
     server.counters.segments_predicted++;
