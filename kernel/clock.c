@@ -231,19 +231,20 @@ static uint64_t hz_from_cpuid(const char **source)
 }
 
 static struct measurement named; /* by CPUID; hz is 0 if it names none that can be */
+static const char *clock_source;
 
-/* The frequency, and how it is known: by the first of all sources that works. */
-static struct measurement find_hz(uint64_t error_ppm_max, const char **source)
+/* The frequency by the first of all sources that works, which it names in clock_source. */
+static struct measurement find_hz(uint64_t error_ppm_max)
 {
     struct measurement m = named;
 
     if (m.hz != 0)
         return m;
-    *source = "the ACPI timer";
+    clock_source = "the ACPI timer";
     m = measure_by_pm_timer(error_ppm_max);
     if (!hz_is_plausible(m.hz)) {
         pm_timer_begun = false;
-        *source = "the PIT";
+        clock_source = "the PIT";
         m = measure_by_pit(error_ppm_max);
     }
     if (!hz_is_plausible(m.hz))
@@ -257,7 +258,6 @@ static struct measurement find_hz(uint64_t error_ppm_max, const char **source)
 static uint64_t clock_base_tsc;
 static uint64_t clock_base_ns; /* clock_ns() at that */
 static uint64_t clock_scale;   /* nanoseconds a cycle, times 2^32 */
-static const char *clock_source;
 
 static bool wall_known;
 static int64_t wall_s;      /* what the RTC said ... */
@@ -322,13 +322,13 @@ void clock_prepare(void)
 
 void clock_init(uint64_t entry_tsc)
 {
-    set_hz(find_hz(ERROR_AT_FIRST_PPM, &clock_source).hz, entry_tsc, 0);
+    set_hz(find_hz(ERROR_AT_FIRST_PPM).hz, entry_tsc, 0);
     wall_read(clock_ns());
 }
 
 void clock_settle(void)
 {
-    const struct measurement m = find_hz(ERROR_WANTED_PPM, &clock_source);
+    const struct measurement m = find_hz(ERROR_WANTED_PPM);
     const uint64_t tsc = cpu_tsc();
 
     set_hz(m.hz, tsc, ns_at(tsc));
