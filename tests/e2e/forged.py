@@ -100,9 +100,10 @@ class Host:
     def frame(self, kind, payload, offload=NO_OFFLOAD):
         self.sock.send(offload + self.server_mac + self.mac + struct.pack("!H", kind) + payload)
 
-    def packet(self, protocol, payload, source=None, fragment=0, identification=1):
+    def packet(self, protocol, payload, source=None, fragment=0, identification=1,
+               offload=NO_OFFLOAD):
         self.frame(0x0800, ip_packet(source or self.address, self.machine.address, protocol,
-                                     payload, fragment, identification))
+                                     payload, fragment, identification), offload)
 
     # ---- TCP
 
@@ -115,9 +116,8 @@ class Host:
             self.window if window is None else window, options, data, urgent, summed)
 
     def send(self, flags, data=b"", **fields):
-        segment = self.segment(flags, data, summed=not self.vouched, **fields)
-        self.frame(0x0800, ip_packet(self.address, self.machine.address, 6, segment),
-                   CHECKSUM_TO_FILL_IN if self.vouched else NO_OFFLOAD)
+        self.packet(6, self.segment(flags, data, summed=not self.vouched, **fields),
+                    offload=CHECKSUM_TO_FILL_IN if self.vouched else NO_OFFLOAD)
 
     def receive(self, seconds=5.0):
         """The next segment to this port, or None."""
