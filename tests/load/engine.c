@@ -34,10 +34,18 @@ struct engine {
     struct queue to_retry;  /* CLOSED: the same, at the next tick */
     struct queue available; /* open loop: can take a request; --close: CLOSED and without one */
     uint64_t claimed;       /* requests sent, or (--close) promised to a connection */
-    uint64_t start_ns, tick_ns, second_ns, second_counted, progress_at;
-    uint64_t notice_ns; /* how long a silence gets its next line */
+    uint64_t start_ns, tick_ns, second_ns, progress_at;
+    struct engine_second second_began; /* `answered` and `cpu_ns` in all by then */
+    uint64_t notice_ns;                /* how long a silence gets its next line */
     bool running;
 };
+
+static uint64_t engine_cpu_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * SECOND_NS + (uint64_t)used.tv_nsec;
+}
 
 static void *engine_allocate(size_t count, size_t bytes)
 {
@@ -290,15 +298,22 @@ static void engine_tick(struct engine *engine, uint64_t now_ns)
     engine_watch(engine, now_ns);
 }
 
+/* One entry a second: if none of its turns was in it, as one without answers. */
+static void engine_end_second(struct engine *engine)
+{
+    struct engine_result *result = engine->result;
+    const struct engine_second now = {engine->session->counted, engine_cpu_ns()};
+    if (result->seconds < engine->options->timeout_s)
+        result->per_second[result->seconds++] = (struct engine_second){
+            now.answered - engine->second_began.answered, now.cpu_ns - engine->second_began.cpu_ns};
+    engine->second_began = now;
+}
+
 static void engine_report(struct engine *engine, uint64_t now_ns)
 {
     struct session *session = engine->session;
-    struct engine_result *result = engine->result;
-    for (; now_ns >= engine->second_ns; engine->second_ns += SECOND_NS) {
-        if (result->seconds < engine->options->timeout_s)
-            result->per_second[result->seconds++] = session->counted - engine->second_counted;
-        engine->second_counted = session->counted;
-    }
+    for (; now_ns >= engine->second_ns; engine->second_ns += SECOND_NS)
+        engine_end_second(engine);
     if (session->completed < engine->progress_at)
         return;
     engine->progress_at = session->completed / PROGRESS_EACH * PROGRESS_EACH + PROGRESS_EACH;
@@ -370,6 +385,7 @@ static void engine_begin(struct engine *engine)
     engine->running = true;
     engine->start_ns = session_now_ns();
     engine->second_ns = engine->start_ns + SECOND_NS;
+    engine->second_began = (struct engine_second){0, engine_cpu_ns()};
     engine->session->answered_ns = engine->start_ns;
     engine->progress_at = PROGRESS_EACH;
     for (uint32_t i = 0; i < engine->options->connections; i++) {
@@ -424,13 +440,6 @@ static void engine_create(struct engine *engine, struct session *session)
     queue_create(&engine->available, options->connections);
     engine->result->per_second =
         engine_allocate(options->timeout_s, sizeof *engine->result->per_second);
-}
-
-static uint64_t engine_cpu_ns(void)
-{
-    struct timespec used;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * SECOND_NS + (uint64_t)used.tv_nsec;
 }
 
 void engine_run(struct session *session, struct engine_result *result)

@@ -18,12 +18,18 @@
 
 #include "tests/load/connection.h"
 
+/* A whole second of the run. */
+struct engine_second {
+    uint64_t answered; /* with status 200 */
+    uint64_t cpu_ns;   /* what this process used: for the same work more, on a slower processor */
+};
+
 struct engine_result {
     uint32_t connections_at_start;
     uint64_t warm_ns, run_ns;
-    uint64_t cpu_ns;      /* this process's, while running */
-    const char *stopped;  /* why it ended early; NULL: it did not */
-    uint64_t *per_second; /* answers of status 200 in each whole second of the run */
+    uint64_t cpu_ns;     /* this process's, while running */
+    const char *stopped; /* why it ended early; NULL: it did not */
+    struct engine_second *per_second;
     uint32_t seconds;
 };
 

@@ -162,7 +162,8 @@ void report_print_json(const struct report *report, FILE *out)
                 histogram_percentile(&session->latency, report_percentiles[i].parts_per_100000));
     fprintf(out, "},\n \"per_second\": [");
     for (uint32_t i = 0; i < result->seconds; i++)
-        fprintf(out, "%s%" PRIu64, i == 0 ? "" : ", ", result->per_second[i]);
+        fprintf(out, "%s{\"answered_200\": %" PRIu64 ", \"cpu_ns\": %" PRIu64 "}",
+                i == 0 ? "" : ", ", result->per_second[i].answered, result->per_second[i].cpu_ns);
     fprintf(out, "]");
     report_json_stats("stats_before", report->before, out);
     report_json_stats("stats_after", report->after, out);

@@ -1,7 +1,8 @@
 """A connection for every request: the rate of each second, for minutes.
 
 The appliance over a tap, then the baseline server on the host's loopback for as long: what both
-lose is the machine's.
+lose is the machine's. So is a dip in which the client was at work as long as before and got less
+done for it: the processor was slower. In one that is the server's the client waits.
 """
 
 import json
@@ -17,8 +18,8 @@ _COUNTS = ("tally_connections_accepted_total", "tally_connections_refused_total"
            "tally_memory_short_total")
 
 
-def _rates(server, connections, seconds):
-    """Requests in each whole second; the client stops when the time is over."""
+def _seconds(server, connections, seconds):
+    """[{"answered_200", "cpu_ns" of the client}] of each second; the client stops after them."""
     path = scratch_path("churn.json")
     with server.namespace.entered():
         done = subprocess.run(
@@ -33,17 +34,27 @@ def _rates(server, connections, seconds):
         raise BenchError(f"tally-load: {(done.stderr or done.stdout).strip()[-300:]}") from None
 
 
+def _fell(what, before, after):
+    return after[what] < _DIP * before[what]
+
+
 def _steadiness(server, arguments):
-    rates = _rates(server, arguments.connections, arguments.seconds or _SECONDS)
+    seconds = _seconds(server, arguments.connections, arguments.seconds or _SECONDS)
+    rates = [second["answered_200"] for second in seconds]
     if not rates or median(rates) == 0:
         raise BenchError(f"{server.name}: no requests")
-    dips = sum(after < _DIP * before for before, after in zip(rates, rates[1:]))
-    return {"rates": rates, "median": median(rates), "lowest": min(rates), "highest": max(rates),
-            "dips": dips}
+    dips = [(before, after) for before, after in zip(seconds, seconds[1:])
+            if _fell("answered_200", before, after)]
+    return {"seconds": seconds, "median": median(rates), "lowest": min(rates),
+            "highest": max(rates), "dips": len(dips),
+            "dips_waiting": sum(_fell("cpu_ns", before, after) for before, after in dips)}
 
 
 def steadiness(arguments, _):
-    """{server: {"rates": [...], "median", "lowest", "highest", "dips"}}; the appliance's counts."""
+    """{server: {"seconds": [...], "median", "lowest", "highest", "dips", "dips_waiting"}}.
+
+    "counts" are the appliance's own.
+    """
     with machine.Namespace("churn") as namespace:
         with machine.tally(namespace, built("tally.elf")) as server:
             server.wait_for("listening on", 60)

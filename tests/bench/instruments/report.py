@@ -143,12 +143,14 @@ def _show_boot(boot):
 def _show_churn(churn):
     _title("A connection for every request: requests in each second")
     for server, value in churn.items():
-        print(f"  {server}: median {value['median']:.0f} of {len(value['rates'])} seconds; lowest "
+        rates = [second["answered_200"] for second in value["seconds"]]
+        print(f"  {server}: median {value['median']:.0f} of {len(rates)} seconds; lowest "
               f"{value['lowest'] / value['median']:.2f} and highest "
               f"{value['highest'] / value['median']:.2f} of it; {value['dips']} seconds more than "
-              "10 % below the one before")
-        for first in range(0, len(value["rates"]), 12):
-            print("  " + "".join(f"{rate:>8}" for rate in value["rates"][first:first + 12]))
+              f"10 % below the one before: in {value['dips_waiting']} of them\n  the client was at "
+              "work that much less, in the others it got less done: the processor was slower")
+        for first in range(0, len(rates), 12):
+            print("  " + "".join(f"{rate:>8}" for rate in rates[first:first + 12]))
     print("  " + ", ".join(f"{name.removeprefix('tally_').removesuffix('_total')} {count}"
                            for name, count in churn["tally"]["counts"].items()))
 
