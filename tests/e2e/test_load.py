@@ -39,7 +39,19 @@ def run_load(suite, machine, *options):
         raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
     report = json.loads(done.stdout)
     expect(report["success"], True, "success")
+    expect_seconds(report)
     return report
+
+
+def expect_seconds(report):
+    """What is said of each whole second adds up to no more than what is said of the run."""
+    seconds = report["per_second"]
+    expect(len(seconds), int(report["seconds"]), "whole seconds")
+    if seconds:
+        answered = sum(second["answered_200"] for second in seconds)
+        expect(0 < answered <= report["answered_200"], True, f"answers in {seconds}")
+        used_ns = sum(second["cpu_ns"] for second in seconds)
+        expect(0 < used_ns <= report["cpu_seconds"] * 1e9, True, f"CPU time in {seconds}")
 
 
 def check_exact(suite, requests, go, *options):
