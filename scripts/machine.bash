@@ -5,10 +5,7 @@
 # with the reason for the choice in `accelerator_why`.
 # shellcheck shell=bash disable=SC2034,SC2054,SC2100 # read by others; QEMU's commas
 
-# The machine polls, so it wants the processor whenever QEMU's other thread lets it go. It must not
-# take it at once from that thread, or from a client, who are about to hand it more: over the tap it
-# serves a tenth more requests for waiting its turn.
-emulator=(chrt --batch 0 qemu-system-x86_64)
+qemu=qemu-system-x86_64
 
 die() {
     echo "error: $*" >&2

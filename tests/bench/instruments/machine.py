@@ -12,7 +12,7 @@ import time
 
 from .tools import BenchError, die_with_parent, run
 
-QEMU = ("chrt", "--batch", "0", "qemu-system-x86_64")  # scripts/machine.bash says why
+QEMU = "qemu-system-x86_64"
 HOST = "198.18.0.1"
 GUEST = "198.18.0.2"
 GUEST_MAC = "52:54:00:12:00:02"
@@ -180,7 +180,7 @@ MACHINES = {
 
 def _qemu(machine, memory, kernel, append, extra):
     options, device = MACHINES[machine]
-    return [*QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *options,
+    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *options,
             "-accel", "tcg", "-cpu", "max", "-m", memory, "-name", "bench,debug-threads=on",
             "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off",
             "-device", f"{device},netdev=n0,mac={GUEST_MAC}", "-serial", "stdio",
