@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import qemu
 from model import Model
 
 LISTENING = re.compile(r"listening on http://([0-9.]+):(\d+)")
@@ -49,26 +50,16 @@ class Machine:
         self.process = None
 
     def _command(self, elf, command_line, memory, device_options):
-        command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                   "-no-reboot", "-accel", "tcg", "-cpu", "max", "-m", memory,
-                   "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-                   "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-                   "-kernel", elf, "-append", command_line]
-        if self.machine == "microvm":
-            command += ["-M", "microvm,acpi=off,rtc=on",
-                        "-global", "virtio-mmio.force-legacy=false"]
-        else:
-            command += ["-M", self.machine]
-        device = "virtio-net-device" if self.machine == "microvm" else "virtio-net-pci"
+        command = qemu.command(self.machine, memory, elf, command_line)
         if self.network == "tap":
-            command += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no"]
+            backend = f"tap,ifname={self.tap},script=no,downscript=no"
         elif self.network == "user":
             self.address = "127.0.0.1"
             self.port = 20000 + self.number
-            command += ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{self.port}-:{PORT}"]
-        if self.network is not None:
-            command += ["-device", f"{device},netdev=n0{device_options}"]
-        return command
+            backend = f"user,hostfwd=tcp:127.0.0.1:{self.port}-:{PORT}"
+        else:
+            return command
+        return command + qemu.network(self.machine, backend, device_options)
 
     # ---- beginning and end
 

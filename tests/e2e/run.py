@@ -24,6 +24,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))  # qemu.py
 INSIDE = "TALLY_E2E_INSIDE"
 PR_SET_PDEATHSIG = 1
 

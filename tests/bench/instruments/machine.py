@@ -10,9 +10,10 @@ import subprocess
 import tempfile
 import time
 
+import qemu
+
 from .tools import BenchError, die_with_parent, run
 
-QEMU = "qemu-system-x86_64"
 HOST = "198.18.0.1"
 GUEST = "198.18.0.2"
 GUEST_MAC = "52:54:00:12:00:02"
@@ -170,28 +171,14 @@ class Process:
         self.stop()
 
 
-# By the name of scripts/machine.bash: how QEMU is told, and the kind of its network device.
-MACHINES = {
-    "q35": (("-M", "q35"), "virtio-net-pci"),
-    "microvm": (("-M", "microvm,acpi=off,rtc=on", "-global", "virtio-mmio.force-legacy=false"),
-                "virtio-net-device"),
-}
-
-
-def _qemu(machine, memory, kernel, append, extra):
-    options, device = MACHINES[machine]
-    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *options,
-            "-accel", "tcg", "-cpu", "max", "-m", memory, "-name", "bench,debug-threads=on",
-            "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off",
-            "-device", f"{device},netdev=n0,mac={GUEST_MAC}", "-serial", "stdio",
-            "-monitor", "none", "-kernel", kernel, "-append", append, *extra]
-
-
 class Guest(Process):
     """A machine on the tap of its namespace."""
 
     def __init__(self, name, namespace, kernel, append, memory="256M", extra=(), machine="q35"):
-        super().__init__(name, _qemu(machine, memory, kernel, append, extra), namespace, GUEST)
+        command = [*qemu.command(machine, memory, kernel, append),
+                   *qemu.network(machine, "tap,ifname=tap0,script=no,downscript=no,vhost=off",
+                                 f",mac={GUEST_MAC}"), *extra]
+        super().__init__(name, command, namespace, GUEST)
 
 
 def tally(namespace, image, options="", memory="256M", extra=(), machine="q35"):
