@@ -64,7 +64,7 @@ struct server_conn {
     uint16_t unread_offset; /* bytes of unread_first that were taken */
     uint8_t phase, deadline, flags;
     uint8_t slice;  /* of the timers (timers.c) */
-    uint16_t owed;  /* blocks set aside for what has come in this batch (turn.c) */
+    uint16_t owed;  /* blocks set aside for what has come in this batch (room.c) */
     uint8_t mac[6]; /* where its segments come from, and go to (link.c) */
 
     _Alignas(64) struct server_conn *touched_next;

@@ -20,6 +20,7 @@
 #include "net/isn.h"
 #include "net/link.h"
 #include "net/pool.h"
+#include "net/room.h"
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/turn.h"
@@ -64,6 +65,7 @@ void server_init(const struct server_config *config, void *memory)
     at += pool_memory_bytes(&budget);
     cookies_init(config->connections_max, at);
     at += PAGE_UP(cookies_memory_bytes(config->connections_max));
+    room_init();
     turn_init(at);
 
     isn_init();
@@ -241,7 +243,7 @@ enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p
 
     if (conn != NULL && conn->phase == CONN_OPEN) {
         const size_t len = p->tot_len - (size_t)(IP_HLEN + TCP_HLEN);
-        if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !turn_admits(conn, len))
+        if (len > 0 && (conn->flags & CONN_CLOSE) == 0 && !room_admits(conn, len))
             return LINK_DROP;
         conns_touch(conn);
     }

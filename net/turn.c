@@ -18,15 +18,8 @@
  * than calling tcp_write() for each: a train of 16 requests is one pbuf and one segment. An answer
  * in one piece that the application keeps (server_send_kept()) is copied only once, or not at all.
  *
- * Send space. server_send() cannot fail, so server_send_space() promises no more than tcp_write()
- * can take whatever it is: bounded by lwIP's limits for the connection, and by blocks that are free
- * in the pool now, a full one a segment at worst. When the pool has less than an answer takes, the
- * connection whose peer has read nothing for longest is reset (deadlines_slowest_reader()): those
- * who read go on. When there is none such, the turn is tried again in the next batch.
- *
- * What TCP has acknowledged must be kept until its turn comes, so room for it is set aside before
- * TCP sees it (turn_admits()). Without room the segment is dropped, as if the wire had lost it: the
- * peer sends it again, and nobody is reset.
+ * When there is no room for an answer even after others gave way (room.h), the turn is tried
+ * again in the next batch.
  */
 #include "net/turn.h"
 
@@ -38,22 +31,12 @@
 #include "net/copy.h"
 #include "net/deadlines.h"
 #include "net/endpoint.h"
-#include "net/pool.h"
 #include "net/predict.h"
 #include "net/reply.h"
+#include "net/room.h"
 #include "net/server_state.h"
 #include "net/timers.h"
 #include "net/unread.h"
-
-/* Blocks that data leaves to ACKs, ARP and frames that must be copied. */
-#define RESERVED_FULL 16
-#define RESERVED_TINY 64
-
-/* tcp_write() may use a pbuf more than there are segments, and fill up a segment begun before. */
-#define SPARE_SEGMENTS 2
-
-/* A reader this slow gives way to an answer: the longest round trip there is on earth. */
-#define SLOW_MS 250
 
 /*
  * Of answers that are not acknowledged, in pbufs: to whom so many are under way, further segments
@@ -62,7 +45,6 @@
 #define SERVED_QUEUE_MAX 4
 
 #define RETRIES_MAX      64 /* a batch */
-#define VICTIMS_MAX      4  /* a turn */
 
 static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
@@ -70,9 +52,6 @@ static struct {
     const uint8_t *bytes;     /* what is sent: `staged`, or one piece that the application keeps */
     struct server_kept *kept; /* how often it is in use; NULL: it may not be for longer */
     uint8_t *staged;
-    size_t pool_half; /* of the full blocks */
-    size_t answer;    /* full blocks that the largest answer takes, to a peer of the smallest MSS */
-    size_t owed;      /* full blocks set aside for what was admitted and has not had its turn */
     struct list_node retries;
 } turn;
 
@@ -89,92 +68,16 @@ void turn_init(void *memory)
     turn.staged = memory;
     turn.bytes = turn.staged;
     turn.kept = NULL;
-    turn.pool_half = pool_level(POOL_FULL) / 2;
-    turn.answer = server.config.response_bytes_max / ENDPOINT_MSS_MIN + 1 + SPARE_SEGMENTS;
-    turn.owed = 0;
     list_init(&turn.retries);
 }
 
-/* ---- memory for sending, and who gives way when it is short ---- */
+/* ---- the application's side ---- */
 
-static size_t segment_bytes(const struct tcp_pcb *pcb)
-{
-    const size_t half_window = pcb->snd_wnd_max / 2;
-    return pcb->mss < half_window ? pcb->mss : half_window;
-}
-
-static size_t above(size_t level, size_t reserved)
-{
-    return level > reserved ? level - reserved : 0;
-}
-
-/* Full blocks that no turn may have, nor what comes in. */
-static inline size_t full_blocks_reserved(void)
-{
-    return RESERVED_FULL + turn.owed;
-}
-
-/*
- * Segments that the pool has blocks for. To a connection that has output waiting already it shows
- * the half of itself that is above the water: who reads comes before who wants more.
- */
-static inline __attribute__((always_inline)) size_t pool_segments(const struct server_conn *conn)
-{
-    const size_t reserved = full_blocks_reserved() + (turn_output_waits(conn) ? turn.pool_half : 0);
-    const size_t full = above(pool_level(POOL_FULL), reserved);
-    const size_t tiny = above(pool_level(POOL_TINY), RESERVED_TINY);
-    return above(full < tiny ? full : tiny, SPARE_SEGMENTS);
-}
-
-static inline __attribute__((always_inline)) size_t send_limit(const struct server_conn *conn)
-{
-    const struct tcp_pcb *const pcb = conn->pcb;
-    if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT)
-        return 0;
-    const size_t queue = above(TCP_SND_QUEUELEN, pcb->snd_queuelen + SPARE_SEGMENTS);
-    const size_t pool = pool_segments(conn);
-    const size_t bytes = (queue < pool ? queue : pool) * segment_bytes(pcb);
-    return bytes < pcb->snd_buf ? bytes : pcb->snd_buf;
-}
-
-/* False when nobody but `conn` itself, if anybody, has kept others waiting for so long. */
-static bool make_way_for(const struct server_conn *conn, uint32_t waited_ms)
-{
-    struct server_conn *const slowest = deadlines_slowest_reader(waited_ms);
-    if (slowest == NULL || slowest == conn)
-        return false;
-    server.counters.connections_gave_way++;
-    tcp_abort(slowest->pcb);
-    return true;
-}
-
-bool turn_admits(struct server_conn *conn, size_t len)
-{
-    const size_t blocks = unread_blocks(len);
-    /* Were all of it full of requests, there would be none for an answer: nobody would go on. */
-    const bool needs_full = !unread_is_small(len) || pool_level(POOL_LARGE) <= turn.owed;
-    const size_t wanted = full_blocks_reserved() + (needs_full ? turn.answer : 0) + blocks;
-    if (pool_level(POOL_FULL) < wanted &&
-        (!make_way_for(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
-        server.counters.memory_short++;
-        return false;
-    }
-    turn.owed += blocks;
-    conn->owed = (uint16_t)(conn->owed + blocks);
-    return true;
-}
-
-/* Makes room in the pool for an answer, if that is what it takes. */
 __attribute__((noinline)) static bool make_room_for_answer(const struct server_conn *conn)
 {
-    const size_t wanted = server.config.response_bytes_max;
-    for (unsigned i = 0; i < VICTIMS_MAX; i++) {
-        if (pool_segments(conn) * segment_bytes(conn->pcb) >= wanted ||
-            !make_way_for(conn, SLOW_MS))
-            break;
-    }
-    turn.limit = send_limit(conn);
-    return turn.limit >= wanted;
+    room_make(conn);
+    turn.limit = room_to_send(conn);
+    return turn.limit >= server.config.response_bytes_max;
 }
 
 static bool can_answer(const struct server_conn *conn)
@@ -182,8 +85,6 @@ static bool can_answer(const struct server_conn *conn)
     return turn.limit - turn.used >= server.config.response_bytes_max ||
            (turn.used == 0 && make_room_for_answer(conn));
 }
-
-/* ---- the application's side ---- */
 
 size_t server_send_space(const struct server_conn *conn)
 {
@@ -241,7 +142,7 @@ void server_wait_for(struct server_conn *conn, enum server_wait what)
 static inline __attribute__((always_inline)) void begin_turn(struct server_conn *conn)
 {
     turn.conn = conn;
-    turn.limit = send_limit(conn);
+    turn.limit = room_to_send(conn);
 }
 
 static void end_turn(void)
@@ -308,7 +209,7 @@ static bool keep_unread(struct server_conn *conn)
 {
     while (!unread_keep(conn)) {
         /* Whoever has waited longest, however short that is: else `conn` must go. */
-        if (!make_way_for(conn, 0))
+        if (!room_make_way(conn, 0))
             return false;
     }
     return true;
@@ -320,7 +221,7 @@ __attribute__((noinline)) static bool keep_bytes(struct server_conn *conn, const
 {
     size_t kept = unread_copy(conn, bytes, len);
     while (kept < len) {
-        if (!make_way_for(conn, 0)) {
+        if (!room_make_way(conn, 0)) {
             end_turn();
             tcp_abort(conn->pcb);
             return false;
@@ -486,14 +387,16 @@ turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t
 {
     const size_t blocks = unread_blocks(len);
     if (!unread_is_empty(conn) || (conn->flags & CONN_CLOSE) != 0 ||
-        pool_level(POOL_FULL) < full_blocks_reserved() + turn.answer + blocks ||
-        many_are_unacknowledged(conn->pcb, header) || !predict_segment(conn, header, len))
+        many_are_unacknowledged(conn->pcb, header) || !room_set_aside(blocks))
         return false;
+    if (!predict_segment(conn, header, len)) {
+        room_return(blocks);
+        return false;
+    }
     server.counters.segments_predicted++;
     endpoint_follow(conn);
-    turn.owed += blocks;
     serve_bytes(conn, bytes, len);
-    turn.owed -= blocks;
+    room_return(blocks);
     return true;
 }
 
@@ -518,7 +421,7 @@ void turns_run(void)
         const uint16_t owed = conn->owed;
         conn->owed = 0;
         take_turn(conn);
-        turn.owed -= owed;
+        room_return(owed);
     }
 }
 

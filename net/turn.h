@@ -27,12 +27,6 @@ void turns_run(void);
 /* Tries again what had no memory, or no descriptors. Before the batch. */
 void turns_retry(void);
 
-/*
- * Whether `len` bytes of data may come in for `conn`: only if they can be kept, should they have to
- * wait for their turn. Sets that memory aside until the turn, which the caller sees to by touching.
- */
-bool turn_admits(struct server_conn *conn, size_t len);
-
 /* True while something that was sent is not acknowledged; a FIN does not count. */
 bool turn_output_waits(const struct server_conn *conn);
 
