@@ -262,9 +262,8 @@ build/clang/library.a: $(fuzz_library)
 	$(Q)rm -f $@ && ar rcsD $@ $^
 
 # One object, whose variables lie in sections of their own: see tests/fuzz/appliance.h.
-build/clang/appliance.o: $(fuzz_appliance)
-	$(Q)ld -r -o $@.new $^ && objcopy --rename-section .data=appliance_data \
-		--rename-section .bss=appliance_bss $@.new $@ && rm $@.new
+build/clang/appliance.o: tests/fuzz/appliance.ld $(fuzz_appliance)
+	$(Q)ld -r --force-group-allocation -o $@ -T $^
 
 build/fuzz/fuzz_event: libraries := -ljansson
 build/fuzz/fuzz_frames: build/clang/appliance.o $(filter-out build/clang/tests/fuzz/fuzz_%, \
