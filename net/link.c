@@ -115,6 +115,12 @@ __attribute__((noinline)) void link_reap(void)
     } while (count == sizeof tokens / sizeof tokens[0]);
 }
 
+bool link_is_idle(void)
+{
+    link_reap();
+    return link_state.in_flight == 0;
+}
+
 size_t link_space(size_t wanted)
 {
     size_t space = netdev_transmit_space();

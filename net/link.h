@@ -29,6 +29,9 @@ struct netif *link_netif(void);
 uint32_t link_address(void);
 bool link_is_up(void);
 
+/* False while the device has frames of ours: where it takes them to, they have not gone yet. */
+bool link_is_idle(void);
+
 /* Reads the state of the link off the device; true if it came up just now. */
 bool link_watch(void);
 

@@ -368,9 +368,18 @@ void server_stop(void)
     (void)link_flush();
 }
 
+static void look_for_output(struct server_conn *conn)
+{
+    server.output_is_left |= conn->pcb->unsent != NULL || conn->pcb->unacked != NULL;
+}
+
 bool server_is_drained(void)
 {
-    return conns_count(CONN_OPEN) == 0 && conns_count(CONN_HALF_OPEN) == 0;
+    if (conns_count(CONN_OPEN) != 0 || conns_count(CONN_HALF_OPEN) != 0 || !link_is_idle())
+        return false;
+    server.output_is_left = false;
+    conns_each(look_for_output);
+    return !server.output_is_left;
 }
 
 /* ---- counters ---- */

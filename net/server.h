@@ -127,6 +127,10 @@ void server_close(struct server_conn *conn);
 /* Accepts no more, closes idle connections; others finish their request. Poll on until drained. */
 void server_stop(void);
 
+/*
+ * Every connection is closed, its client has acknowledged that and all answers, and the device has
+ * taken the last frame. A client that has vanished may keep this from ever coming.
+ */
 bool server_is_drained(void);
 
 /* ---- counted since boot ---- */

@@ -22,7 +22,8 @@ struct server {
     bool worked;     /* the turn that began then did something */
     size_t frames;   /* that it received */
     bool stopping;
-    bool answered; /* on_bytes was called in this batch */
+    bool answered;       /* on_bytes was called in this batch */
+    bool output_is_left; /* server_is_drained() has seen some */
 };
 
 extern struct server server;

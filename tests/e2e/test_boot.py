@@ -1,5 +1,6 @@
 """The machine: where it boots, what it is told on the command line, and how it ends."""
 
+import contextlib
 import time
 
 from harness import expect
@@ -96,6 +97,19 @@ def check_ctrl_c(suite):
         expect('"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0' in last[0], True, last[0])
 
 
+def check_all_are_told(suite, **options):
+    """More than the device takes at once learn that it ends, and before it does."""
+    with suite.boot(options="max-connections=1100", **options) as machine:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(machine)) for _ in range(1000)]
+            for client in clients:
+                expect(client.ask(event()).status, 200)
+            machine.press(CTRL_C)
+            expect(machine.wait_for_exit(5), EXIT_GOOD, "exit status")
+            for client in clients:
+                client.expect_closed()
+
+
 def check_ctrl_c_at_boot(suite):
     """Also while it still waits for a lease that never comes."""
     with suite.machine(ip="ip=dhcp") as machine:
@@ -188,6 +202,8 @@ def run(suite):
         ("1,024 connections in 4 MiB", suite, check_fails,
          {"memory": "4M", "options": "max-connections=1024", "pattern": "(?i)memory"}),
         ("Ctrl-C", suite, check_ctrl_c, {}),
+        *[(f"Ctrl-C with 1,000 connections on {name}", suite, check_all_are_told,
+           {"machine": name}) for name in ("q35", "microvm")],
         ("Ctrl-C before there is an address", suite, check_ctrl_c_at_boot, {}),
         ("other keys", suite, check_other_bytes, {}),
     ], call)

@@ -349,6 +349,67 @@ NET_TEST(stopping_closes_the_idle_and_lets_the_others_finish)
     EXPECT(!peer_take_syn_ack(&late));
 }
 
+NET_TEST(the_server_is_drained_when_all_have_acknowledged_that_it_ends)
+{
+    enum { PEERS = 24 };
+    static struct peer peers[PEERS];
+    rig_start_with_transmit_ring(8);
+    for (unsigned i = 0; i < PEERS; i++) {
+        peer_init(&peers[i], (uint16_t)(5000 + i));
+        peer_connect(&peers[i]);
+        peers[i].holds_acks = true;
+    }
+    rig_discard();
+    server_stop(); /* there is no room for so many FINs at once, but in the batches that follow */
+    for (unsigned i = 0; i < PEERS; i++) {
+        EXPECT(!server_is_drained());
+        peer_take(&peers[i]);
+        EXPECT(peers[i].fin);
+        peer_send_ack(&peers[i]);
+    }
+    EXPECT(!server_is_drained()); /* the last one's has not been looked at */
+    rig_poll();
+    EXPECT(server_is_drained());
+}
+
+NET_TEST(the_server_is_not_drained_before_the_device_has_taken_all)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    server_stop();
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    fake_netdev_stall(true);
+    peer_send_fin(&peer); /* our ACK of it is all that is left */
+    rig_poll();
+    EXPECT(!server_is_drained());
+    fake_netdev_stall(false);
+    EXPECT(server_is_drained());
+}
+
+NET_TEST(the_server_is_not_drained_while_there_is_no_descriptor_for_the_last_fin)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    rig_start_with_transmit_ring(8);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    rig_discard();
+    fake_netdev_stall(true);
+    for (unsigned i = 0; i < 8; i++)
+        rig_introduce_peer();
+    rig_poll();
+    EXPECT_EQ(fake_netdev_transmit_held(), 8);
+    server_stop();
+    fake_netdev_stall(false);
+    for (unsigned i = 0; i < 8; i++)
+        EXPECT(fake_netdev_take(frame) > 0);
+    EXPECT(!server_is_drained());
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    EXPECT(server_is_drained());
+}
+
 NET_TEST(a_handshake_is_something_to_wait_for_until_the_server_stops)
 {
     rig_start_default(16);
