@@ -184,7 +184,9 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     assert(bytes >= users_memory_bytes(users_max, 1));
     const uint64_t final_slots = final_slots_for(users_max);
     const uint64_t region_slots = region_slots_for(final_slots);
-    bytes &= ~(size_t)(ALIGN_BYTES - 1);
+    /* What lies beyond the arena's last offset and the tables would be of no use. */
+    const size_t useful = (size_t)ARENA_END_MAX + 1 + region_slots * 12;
+    bytes = (bytes < useful ? bytes : useful) & ~(size_t)(ALIGN_BYTES - 1);
     uint64_t *const end = (uint64_t *)memory + bytes / sizeof(uint64_t);
 
     struct users *const users = memory;

@@ -184,6 +184,13 @@ TEST(users_memory_holds_long_ids_that_come_first)
     CHECK_EQ(users_count(users), users_max);
 }
 
+TEST(users_take_no_more_memory_than_offsets_reach)
+{
+    const uint64_t arena = 1ull << 32, table = 1ull << 29; /* slots that hold USERS_MAX ids */
+    struct users *const users = make((size_t)64 << 30, USERS_MAX); /* only its start is touched */
+    CHECK_EQ(users_memory_limit(users), arena + table * 12);
+}
+
 TEST(users_full_of_memory_still_know_those_they_have)
 {
     const size_t bytes = users_memory_bytes(20000, 10);
