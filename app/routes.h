@@ -25,7 +25,7 @@ struct routes_config {
 /* Called once, before server_init(). */
 void routes_init(const struct routes_config *config);
 
-/* Fills in what the routes decide: state_bytes, response_bytes_max, handlers. */
+/* Fills in what the routes decide: state_bytes, cold_state_bytes, response_bytes_max, handlers. */
 void routes_configure(struct server_config *server);
 
 const struct stats *routes_stats(void);

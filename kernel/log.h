@@ -1,7 +1,7 @@
 /*
  * The log: one line an event on the console: seconds since boot, level, subsystem, text.
  *
- *     [    0.003512] info  net    198.18.0.2/24 is up, MTU 1500
+ *     [    0.003512] info  net     198.18.0.2/24 is up, MTU 1500
  *
  * The console is slow (a VM exit per byte): never log per packet or per request. Whatever a peer
  * can provoke at will is counted in a metric instead.

@@ -8,7 +8,7 @@
  *     POOL_SMALL      128     ACKs, SYN-ACKs, resets, ARP: headers without data
  *     POOL_MEDIUM     256     an answer of up to 160 bytes; the headers of one that is kept
  *     POOL_LARGE      704     an answer of up to 608 bytes; a segment of a peer with an MSS of 536
- *     POOL_FULL     1,600     a full segment; bytes that wait to be read (turn.c)
+ *     POOL_FULL     1,600     a full segment; bytes that wait to be read (unread.c)
  *     POOL_PCB        256     TCP connections, and nothing else
  *     POOL_ARP         32     entries of ARP queues, and those have nothing else
  *

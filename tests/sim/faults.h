@@ -7,7 +7,7 @@
  * it is in the image. Memory is taken in two ways. A hoard takes blocks out of the pool and gives
  * them back later: the pool is short, and says so. A refusal is one allocation that fails although
  * there is memory: everywhere but in tcp_write(), which is promised the memory that it needs
- * (turn.c) and gets it.
+ * (room.h) and gets it.
  */
 #pragma once
 
