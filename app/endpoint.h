@@ -1,6 +1,7 @@
 /*
  * The routes: which paths there are, which methods each of them knows, and the status with which a
- * request that reaches it is answered when nothing is wrong with its content (API.md, first table).
+ * request that reaches it is answered when nothing is wrong with its content (README.md,
+ * "Talking to it").
  */
 #pragma once
 

@@ -27,5 +27,9 @@ __attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const st
 
 #define STATS_TEXT_BYTES_MAX 160
 
-/* {"totalRequests":N,"uniqueUsers":N,"sum":N,"avg":N} as API.md has it; returns the length. */
+/*
+ * {"totalRequests":N,"uniqueUsers":N,"sum":N,"avg":N}; returns the length. `sum` and `avg` are the
+ * shortest decimals that read back as the same doubles, with ".0" where they are whole; `avg` of no
+ * events is 0.0.
+ */
 size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX]);

@@ -1,4 +1,5 @@
-"""What an exact server must say: a plain model of /stats (API.md, "GET /stats")."""
+"""What an exact server must say: a plain model of /stats. The sum of all values is exact,
+and rounded once; the average is that exact sum, divided by their number, and rounded once."""
 
 import sys
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The routes: who answers what, with which headers (API.md, first table, /event and /stats)."""
+"""The routes: who answers what, with which headers (README.md, "Talking to it")."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""The body of POST /event: what is an event, and what is not (RFC 8259, API.md)."""
+"""The body of POST /event: what is an event, and what is not (RFC 8259). Members come in any order,
+unknown ones are ignored, and of a repeated one the last counts."""
 
 import json
 

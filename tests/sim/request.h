@@ -1,5 +1,6 @@
 /*
- * Requests, drawn at random, each with the answer that it must get (API.md).
+ * Requests, drawn at random, each with the answer that it must get: README.md, "Talking to it", and
+ * SECURITY.md, "Limits".
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* Every row of API.md, and errors. */
+/* What each route, method and edge of HTTP is answered with; and errors. */
 #include <string.h>
 
 #include "app/event.h"
@@ -6,7 +6,7 @@
 #include "tests/test.h"
 #include "tests/unit/routes_rig.h"
 
-/* ---- the rows of API.md ---- */
+/* ---- a request, its answer ---- */
 
 struct row {
     const char *head;

@@ -37,7 +37,7 @@ TEST(an_asterisk_is_the_server_to_options_alone)
     CHECK_EQ(find(HTTP_POST, "*"), ENDPOINT_OTHER);
 }
 
-/* API.md's first table: what each path says to GET, HEAD, POST, OPTIONS and any other method. */
+/* What each path says to GET, HEAD, POST, OPTIONS and any other method. */
 TEST(every_route_and_method_has_the_status_of_the_contract)
 {
     static const uint16_t statuses[ENDPOINT_COUNT][METHOD_COUNT] = {
