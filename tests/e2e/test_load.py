@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -112,6 +113,15 @@ def check_report_path(suite, *command):
     expect(done.stdout, "", "standard output")
 
 
+def check_report_without_path(suite):
+    """An option is not taken for the report's file."""
+    for option in ("--requests", "-n"):
+        done = subprocess.run([suite.load, "--json", option, "10"], capture_output=True, text=True,
+                              timeout=10)
+        expect(done.returncode, 2, f"exit status; {done.stdout}{done.stderr}")
+        expect(f'before "{option}" a FILE is missing' in done.stderr, True, done.stderr)
+
+
 def check_vhost_is_an_instrument(suite):
     """What scripts/vhost-bench measures stands in scripts/bench's table and in its JSON."""
     with tempfile.TemporaryDirectory() as directory:
@@ -119,7 +129,7 @@ def check_vhost_is_an_instrument(suite):
         done = subprocess.run(
             [TOP / "scripts/bench", "--only", "vhost", "--runs", "1", "--seconds", "1", "--json",
              path, "--vhost-options",
-             f"--image {suite.elf} --connections 16 --depths 4 --no-nginx"],
+             f"--image {shlex.quote(suite.elf)} --connections 16 --depths 4 --no-nginx"],
             capture_output=True, text=True, timeout=300)
         expect(done.returncode, 0, f"exit status; {done.stdout}{done.stderr}")
         with open(path, encoding="utf-8") as file:
@@ -193,6 +203,7 @@ def run(suite):
     suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
     suite.each([("the load client gives a server up that dies", suite)], check_server_dies)
     suite.each([("--json of the load client", suite)], check_load_report_path)
+    suite.each([("--json of the load client, without a file", suite)], check_report_without_path)
     tools = os.path.dirname(suite.load)
     suite.each([("--json of tally-vhost", suite, os.path.join(tools, "tally-vhost"),
                  "--socket", "/nonexistent/socket"),

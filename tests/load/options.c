@@ -176,6 +176,9 @@ static void options_set(struct options *options, int which)
         options->check = false;
         return;
     case JSON:
+        if (optarg[0] == '-' && optarg[1] != '\0')
+            options_fail("--json: before \"%s\" a FILE is missing, or - for standard output",
+                         optarg);
         options->json_path = optarg;
         return;
     case 'q':
