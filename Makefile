@@ -61,7 +61,7 @@ guest_flags := -O2 -g -flto -std=gnu17 -m64 -mno-red-zone -fno-pic -no-pie -mcmo
 	-ffunction-sections -fdata-sections -fno-tree-vectorize \
 	-mtune-ctrl=^sse_unaligned_load_optimal,^sse_unaligned_store_optimal
 # The tree's own place does not reach the image: two clones give the same bytes.
-reproducible = -ffile-prefix-map=$(CURDIR)=. -frandom-seed=$<
+reproducible = '-ffile-prefix-map=$(CURDIR)=.' -frandom-seed=$<
 # picolibc stays out of the link-time optimisation: gcc's plugin does not see references to
 # built-ins (printf, abort, memcpy, __stack_chk_fail...), and leaves them undefined when their
 # definitions are in its intermediate form. Nothing is lost: its mem* and str* are assembly. For the
@@ -177,7 +177,7 @@ build/guest/%.c.o: %.c $(third_party) Makefile
 
 build/guest/%.S.o: %.S Makefile | build/packages-build
 	$(call say,AS,$<)
-	$(Q)mkdir -p $(@D) && $(CC) -m64 -g -ffile-prefix-map=$(CURDIR)=. -I. -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) -m64 -g '-ffile-prefix-map=$(CURDIR)=.' -I. -MMD -MP -c $< -o $@
 
 # Renamed into place when it is whole, for whoever boots it meanwhile.
 link = $(Q)$(CC) $(guest_flags) $(reproducible) -flto=auto -nostdlib -static -Wl,--gc-sections \
