@@ -401,6 +401,17 @@ def check_wrong_option_without_tap(suite):
         wrong.wait_for("the options known", 2)
 
 
+def check_unreachable(suite):
+    """Neither a tap nor a port: it says so, and so does the load client's script."""
+    with instead(**NO_TAP) as path, Run(suite, port="none", PATH=path) as run:
+        run.wait_for("listening on")
+        expect(run.text.splitlines()[1].startswith("warning: "), True, run.text)
+        load = subprocess.run(["scripts/load"], cwd=TOP, capture_output=True, text=True,
+                              env=dict(os.environ, NETNS=NAME))
+        expect(load.returncode, 2, f"exit status; {load.stderr}")
+        expect("neither a tap nor a port" in load.stderr, True, load.stderr)
+
+
 def check_help_of_bench(suite):
     """Builds nothing: all that make would do is to show it."""
     done = subprocess.run(["make", "-n", "--no-print-directory", "bench", "BENCH_ARGS=--help"],
@@ -452,6 +463,7 @@ def run(suite):
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
                         ("a wrong option, without a tap", check_wrong_option_without_tap),
+                        ("neither a tap nor a port", check_unreachable),
                         ("make bench BENCH_ARGS=--help", check_help_of_bench),
                         ("options are passed on", check_options)):
         suite.each([(name, suite)], check)
