@@ -25,7 +25,8 @@ Q := $(if $(V),,@)
 silent = $(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))))
 say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
-# What the commands take, from the command line or the environment; empty: the default.
+# What the commands take, from the command line, and what is exported below from the environment,
+# too. Empty: the default.
 #: ARGS               run, debug: options of the appliance (a wrong one is answered with the list)
 #: MACHINE            run, debug: microvm (default), q35 or pc
 #: MEM                run, debug: memory of the machine (default 128M)
@@ -35,6 +36,13 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: QEMU_EXTRA         run, debug: more arguments for QEMU (PCI devices need MACHINE=q35)
 #: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)
 #: GDB_ARGS           debug: more arguments for gdb
+#: FILTER             unit, e2e: only the tests with this in their name
+#: TIME               sim, fuzz: seconds (default 60), of each fuzzer
+#: SEED               sim: this seed alone, as 0x1234
+#: STEPS              sim: how many steps things go wrong for, whatever the seed says
+#: MINUTES            soak: how long (default 10)
+#: FUZZ               fuzz: names of the fuzzers to run (default all)
+#: BENCH_ARGS         bench: options (--help lists them)
 #: LWIP_TARBALL       build: this file instead of one from the mirror; PICOLIBC_TARBALL likewise
 #: XDG_CACHE_HOME     build: where fetched tarballs are kept, in tally/ (default ~/.cache)
 #: V                  build: V=1 shows the commands themselves
@@ -43,6 +51,7 @@ MINUTES := 10
 FUZZ :=
 FILTER :=
 SEED :=
+STEPS :=
 BENCH_ARGS :=
 export ARGS MACHINE MEM ACCEL PORT NETNS QEMU_EXTRA LOAD_ARGS GDB_ARGS
 export LWIP_TARBALL PICOLIBC_TARBALL XDG_CACHE_HOME
@@ -157,6 +166,13 @@ $(lwip_sources): | build/lwip.fetched ;
 # The version reaches the files that name it and no others: a commit does not rebuild the world.
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 version := $(VERSION)+$(REVISION)
+# Told at once, and not by each shell that tries.
+ifneq ($(filter-out help check load,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell test -w build || { test ! -e build && test -w .; } || \
+	grep -sqxF '$(version)' build/version || echo no),)
+$(error this user may not write to build/, which is not up to date: build in a clone of your own)
+endif
+endif
 versioned := $(shell grep -lw TALLY_VERSION $(sources) /dev/null)
 versioned_objects := $(foreach side,guest host coverage clang tools native, \
 	$(call objects,$(side),$(versioned)))

@@ -47,6 +47,7 @@ MODULES = [
     "test_abuse_machine",
     "test_boot",
     "test_run",
+    "test_make",
 ]
 
 
