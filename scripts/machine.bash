@@ -41,7 +41,8 @@ machine_configure() {
     # With more digits the product might not fit the shell's numbers.
     [ ${#number} -le 10 ] && ((number * unit <= host)) ||
         die "MEM=$MEM: more than the memory of this host, ${host}M"
-    [ "$MEM" != 1M ] || die "MEM=$MEM: the image lies above the first MiB; 12M are enough to serve"
+    [ "$MEM" != 1M ] ||
+        die "MEM=$MEM: the image lies above the first MiB; 16M are enough for the challenge"
     case $ACCEL in
     auto) if machine_probe_kvm; then accelerator=kvm; else accelerator=tcg; fi ;;
     kvm)
