@@ -1,6 +1,7 @@
 /* When there is not memory for all: who waits and who gives way; and windows that are too small. */
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
+#include "net/pool.h"
 #include "net/server_state.h"
 #include "tests/net/rig.h"
 
@@ -125,16 +126,15 @@ NET_TEST(stopping_waits_for_a_request_that_waits_for_memory)
 
 /* ---- bytes that were not taken, and no memory to keep them ---- */
 
-#define SPILL_BYTES 1000 /* less than those of a full block, more than any other but an answer's */
-
-static unsigned grants, refusals; /* of large blocks: so many times more, one after the other */
+/* Full blocks, as only these bytes take them: an answer's are a little smaller. */
+static unsigned grants, refusals; /* so many times more, one after the other */
 
 void *__real_pool_alloc(size_t bytes);
 void *__wrap_pool_alloc(size_t bytes);
 
 void *__wrap_pool_alloc(size_t bytes)
 {
-    if (refusals == 0 || bytes < SPILL_BYTES)
+    if (refusals == 0 || bytes < POOL_FULL_BYTES)
         return __real_pool_alloc(bytes);
     if (grants > 0) {
         grants--;
@@ -144,8 +144,11 @@ void *__wrap_pool_alloc(size_t bytes)
     return NULL;
 }
 
-/* The send buffer is full after two of them: the others wait, in more than two blocks. */
-static unsigned ask_for_more_than_fits(unsigned blocks)
+/*
+ * The send buffer is full after two of them: the others wait, in more than two blocks. So many are
+ * granted, and then so often none.
+ */
+static unsigned ask_for_more_than_fits(unsigned blocks, unsigned times_none)
 {
     static char text[6000] = "b20000\nb20000\nb20000\n";
     unsigned lines = 3;
@@ -156,48 +159,58 @@ static unsigned ask_for_more_than_fits(unsigned blocks)
     peer.holds_acks = true;
     peer_send(&peer, text);
     grants = blocks;
-    refusals = 1;
+    refusals = times_none;
     rig_poll();
     EXPECT_EQ(refusals, 0);
     return lines;
 }
 
-static void expect_a_reader_to_give_way(unsigned blocks)
+/* Those that have waited for longest, and nothing of the bytes is lost. */
+static void expect_readers_to_give_way(unsigned blocks, unsigned count)
 {
     rig_start_default(16);
-    peers_connect(readers, 2, 6000);
-    readers[0].holds_acks = true;
-    peer_send(&readers[0], "e\n");
-    rig_poll();
-    fake_clock_advance_ms(1);
-    const unsigned lines = ask_for_more_than_fits(blocks);
-    EXPECT_EQ(rig_counters().connections_gave_way, 1);
-    EXPECT_EQ(count_resets(2), 1);
-    EXPECT(readers[0].reset);
+    peers_connect(readers, 4, 6000);
+    ask(0, 3, "e\n");
+    const unsigned lines = ask_for_more_than_fits(blocks, count);
+    EXPECT_EQ(rig_counters().connections_gave_way, count);
+    EXPECT_EQ(count_resets(4), count);
+    for (unsigned i = 0; i < count; i++)
+        EXPECT(readers[i].reset);
     peer.holds_acks = false;
     for (unsigned i = 0; i < 400; i++) {
         peer_send_ack(&peer);
         peer_take(&peer);
     }
-    EXPECT_EQ(rig_app.requests, 1 + lines);
+    EXPECT_EQ(rig_app.requests, 3 + lines);
     EXPECT_EQ(peer.received, 60000 + (lines - 3) * 3);
 }
 
 NET_TEST(for_bytes_that_cannot_be_kept_a_reader_gives_way)
 {
-    expect_a_reader_to_give_way(0);
+    expect_readers_to_give_way(0, 1);
 }
 
 NET_TEST(for_bytes_of_which_a_part_cannot_be_kept_a_reader_gives_way)
 {
-    expect_a_reader_to_give_way(2);
+    expect_readers_to_give_way(2, 1);
 }
 
-NET_TEST(who_sent_bytes_that_cannot_be_kept_is_reset_if_nobody_gives_way)
+NET_TEST(for_bytes_that_cannot_be_kept_as_many_readers_give_way_as_it_takes)
+{
+    expect_readers_to_give_way(1, 2);
+}
+
+NET_TEST(for_bytes_that_lwip_judged_as_many_readers_give_way_as_it_takes)
+{
+    rig_vouches = false;
+    expect_readers_to_give_way(1, 2);
+}
+
+static void expect_a_reset_if_nobody_gives_way(void)
 {
     rig_start_default(16);
     const struct rig_levels before = rig_levels();
-    (void)ask_for_more_than_fits(0);
+    (void)ask_for_more_than_fits(0, 1);
     peer_take(&peer);
     EXPECT(peer.reset);
     EXPECT_EQ(rig_app.closed, 1);
@@ -207,6 +220,17 @@ NET_TEST(who_sent_bytes_that_cannot_be_kept_is_reset_if_nobody_gives_way)
     peers_connect(readers, 1, 6000);
     peer_send(&readers[0], "e\n");
     peer_expect(&readers[0], "ok\n");
+}
+
+NET_TEST(who_sent_bytes_that_cannot_be_kept_is_reset_if_nobody_gives_way)
+{
+    expect_a_reset_if_nobody_gives_way();
+}
+
+NET_TEST(who_sent_bytes_that_lwip_judged_and_cannot_be_kept_is_reset_if_nobody_gives_way)
+{
+    rig_vouches = false;
+    expect_a_reset_if_nobody_gives_way();
 }
 
 /* ---- a window smaller than what waits ---- */
