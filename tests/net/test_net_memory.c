@@ -36,6 +36,35 @@ NET_TEST(requests_beyond_the_send_buffer_wait_and_are_not_lost)
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
+/* An answer for one segment does not make the turn forget what waits behind its request. */
+NET_TEST(what_waits_behind_a_short_answer_does_not_wait_in_the_ring)
+{
+    rig_start_default(64);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    for (unsigned i = 0; i < 40; i++) { /* the congestion window opens */
+        peer_send(&peer, i % 4 == 0 ? "b24576\n" : "w\n");
+        peer_take(&peer);
+        peer.received = 0;
+    }
+    peer.holds_acks = true;
+    peer_send(&peer, "b24576\nb488\n"); /* after these the send buffer has room for one more */
+    peer_take(&peer);
+    EXPECT_EQ(peer.received, 24576 + 488);
+    const unsigned before = rig_app.requests;
+    rig_vouches = false;
+    peer_segment(&peer, ACK, peer.next, peer.expected - (24576 + 488), "e\ne\n", 4);
+    peer.next += 4;
+    peer_take(&peer);
+    EXPECT_EQ(rig_app.requests, before + 1);
+    EXPECT_EQ(peer.received, 24576 + 488 + 3);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+    peer_send_ack(&peer);
+    peer_take(&peer);
+    EXPECT_EQ(rig_app.requests, before + 2);
+    EXPECT_EQ(peer.received, 24576 + 488 + 6);
+}
+
 NET_TEST(readers_that_never_read_do_not_keep_others_from_their_answers)
 {
     rig_start_default(200);
