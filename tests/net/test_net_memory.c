@@ -176,6 +176,25 @@ NET_TEST(data_out_of_order_does_not_empty_the_ring)
     peer_expect(&peer, "ok\n");
 }
 
+NET_TEST(data_out_of_order_is_kept_however_much_has_come_before)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    rig_vouches = false; /* so that lwIP gets it */
+    for (unsigned i = 0; i < 300; i++) {
+        peer_send(&peer, "e\n");
+        peer_expect(&peer, "ok\n");
+    }
+    peer.next += 2;
+    peer_send(&peer, "e\n");
+    rig_poll();
+    rig_discard();
+    peer.next -= 4;
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\nok\n");
+}
+
 /* Pieces of many buffers, as a device that merges segments gives them. */
 NET_TEST(large_pieces_out_of_order_do_not_empty_the_ring)
 {

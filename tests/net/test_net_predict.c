@@ -224,8 +224,9 @@ static size_t take_frame(struct peer *peer, uint8_t frame[FAKE_FRAME_BYTES_MAX])
 NET_TEST(a_predicted_answer_is_the_frame_that_lwip_would_have_sent)
 {
     static uint8_t left[FAKE_FRAME_BYTES_MAX], right[FAKE_FRAME_BYTES_MAX];
-    static const char *const texts[] = {"e\n",    "b1\n",    "b15\n",  "b16\n",  "b17\n",
-                                        "b536\n", "b1460\n", "k511\n", "k512\n", "k1460\n"};
+    static const char *const texts[] = {"e\n",    "b1\n",    "b15\n",   "b16\n",
+                                        "b17\n",  "b536\n",  "b1460\n", "k511\n",
+                                        "k512\n", "k1460\n", "b1460\n"};
     start_predicted();
     peer_init(&judged, 5001);
     peer_connect(&judged);

@@ -53,6 +53,7 @@ TEST(guard_refuses_what_contradicts_itself)
     } changes[] = {
         {5, 3, "another machine's"},
         {0, 3, "multicast"},
+        {6, 3, "from a group"},
         {12, 0x86, "another protocol"},
         {14, 0x65, "version 6"},
         {14, 0x44, "a header too short"},
@@ -112,12 +113,15 @@ TEST(guard_checks_lengths_of_arp_udp_and_icmp)
 {
     uint8_t arp[42] = {2, 0, 0, 0, 0, 2, [12] = 8, 6};
     CHECK_EQ(guard_check(&self, arp, 42, 42, &frame), GUARD_ARP);
+    CHECK_EQ(frame.payload_len, 28);
     CHECK_EQ(guard_check(&self, arp, 41, 41, &frame), GUARD_REFUSED);
 
     /* 24 bytes after the IP header; a UDP length is at offset 38. */
     CHECK_EQ(check_changed(23, 17), GUARD_REFUSED); /* TCP's numbers are no UDP length */
     bytes[38] = 0;
     bytes[39] = 24;
+    CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_IP);
+    bytes[39] = 8;
     CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_IP);
     bytes[39] = 7;
     CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
