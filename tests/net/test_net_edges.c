@@ -177,7 +177,7 @@ NET_TEST(an_acknowledgement_beyond_a_closed_window_counts)
 }
 
 /* Who repeats an old one may be anybody who once saw it. */
-NET_TEST(a_segment_with_an_old_acknowledgement_does_not_say_where_its_peer_is)
+NET_TEST(a_segment_with_old_or_other_numbers_does_not_say_where_its_peer_is)
 {
     static uint8_t frame[FAKE_FRAME_BYTES_MAX];
     start();
@@ -190,6 +190,15 @@ NET_TEST(a_segment_with_an_old_acknowledgement_does_not_say_where_its_peer_is)
     EXPECT(fake_netdev_arrive(frame, len, true));
     peer.next += 2;
     peer_expect(&peer, "ok\n"); /* which looks where it is sent to */
+    /* Nor one that is not what was expected next. */
+    peer.next += 2;
+    peer_compose(&peer, "e\n", &segment);
+    (void)rig_frame(&segment, frame);
+    frame[11] ^= 0xff;
+    EXPECT(fake_netdev_arrive(frame, len, true));
+    peer.next -= 2;
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\nok\n");
 }
 
 NET_TEST(what_lies_out_of_order_is_given_up_in_time)

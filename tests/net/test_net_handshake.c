@@ -110,6 +110,10 @@ static void expect_same_answers(bool offload)
     EXPECT(memcmp(&by_cookie, &with_slot, sizeof with_slot) == 0);
     /* It went to where the SYN came from: nobody was asked for an address. */
     EXPECT_EQ(rig_other(frame), 0);
+    /* And what follows a cookie is summed by whom it was before. */
+    begin(&peer, 5003);
+    expect_served(&peer);
+    EXPECT_EQ(rig_counters().syn_cookies_accepted, 1);
 }
 
 NET_TEST(the_answer_is_the_same_with_a_slot_and_without)
@@ -324,6 +328,28 @@ NET_TEST(a_syn_in_several_pieces_is_answered_only_if_the_device_vouches_for_it)
     EXPECT(!rig_next(syn.address, syn.port, &segment));
     EXPECT(fake_netdev_arrive(frame, len, true));
     EXPECT(rig_next(syn.address, syn.port, &segment));
+}
+
+/* A flood of SYNs makes them no handshake. */
+NET_TEST(what_is_no_syn_to_the_port_is_answered_as_ever_in_a_flood)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t flags;
+        bool is_reset;
+    } table[] = {{RIG_PORT + 1, SYN, true}, {RIG_PORT, SYN | ACK, true}, {RIG_PORT, RST, false}};
+    start_flooded();
+    const uint64_t sent = rig_counters().syn_cookies_sent;
+    for (uint16_t i = 0; i < 3; i++) {
+        const struct rig_segment stray = {.address = RIG_PEER_ADDRESS,
+                                          .port = (uint16_t)(5000 + i),
+                                          .server_port = table[i].port,
+                                          .flags = table[i].flags};
+        EXPECT(rig_arrive(&stray));
+        EXPECT_EQ(rig_next(stray.address, stray.port, &segment), table[i].is_reset);
+        EXPECT(!table[i].is_reset || (segment.flags & RST) != 0);
+    }
+    EXPECT_EQ(rig_counters().syn_cookies_sent, sent);
 }
 
 NET_TEST(nobody_answers_a_syn_from_everybody)

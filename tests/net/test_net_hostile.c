@@ -152,6 +152,36 @@ NET_TEST(the_sequence_number_of_another_is_not_given_away)
     }
 }
 
+/* Nor must one that was sound, and found no slot. */
+NET_TEST(a_connection_that_could_not_be_reopened_chooses_nobodys_number)
+{
+    static struct peer busy;
+    rig_start_default(1);
+    for (unsigned round = 0; round < 32; round++) {
+        peer_init(&peer, (uint16_t)(4000 + round));
+        peer_connect(&peer);
+        peer_send(&peer, "c\n");
+        peer_take(&peer);
+        peer_send_fin(&peer);
+        rig_poll();
+        const uint32_t used = peer.expected;
+        peer_init(&busy, (uint16_t)(5000 + round));
+        peer_connect(&busy);
+        peer_send(&busy, "b");
+        rig_discard();
+        peer.next += 1000;
+        peer_send_syn(&peer);
+        EXPECT(!peer_next(&peer, &segment));
+        peer_send(&busy, "1\n");
+        rig_poll();
+        peer_init(&other, (uint16_t)(14000 + round));
+        peer_send_syn(&other);
+        EXPECT(peer_next(&other, &segment));
+        EXPECT(segment.number - used > 100000);
+        rig_discard();
+    }
+}
+
 static void expect_an_answer_of_2000(void)
 {
     size_t received = 0;

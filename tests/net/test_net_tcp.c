@@ -1,6 +1,7 @@
 /* TCP's rules, and the flaws of lwIP 2.2.1 that are closed from outside. */
 #include <stdio.h>
 
+#include "net/conn_table.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other;
@@ -18,6 +19,9 @@ static void start(void)
 NET_TEST(a_lost_answer_is_sent_again_after_about_a_second)
 {
     start();
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    rig_wait_ms(1000); /* nothing is to be timed, and then something again */
     peer_send(&peer, "e\n");
     EXPECT(peer_next(&peer, &segment));
     rig_wait_ms(950);
@@ -184,7 +188,9 @@ NET_TEST(a_tiny_mss_does_not_starve_the_answer)
     for (uint16_t mss = 1; mss < 200; mss = (uint16_t)(mss * 4)) {
         peer_init(&peer, (uint16_t)(5000 + mss));
         peer.mss = mss;
-        peer_connect(&peer);
+        peer_send_syn(&peer);
+        EXPECT(peer_next(&peer, &segment));
+        peer_connect(&peer); /* a SYN that comes again has an MSS again */
         peer_send(&peer, "b24576\n");
         for (int i = 0; i < 100; i++)
             peer_take(&peer);
@@ -271,6 +277,19 @@ NET_TEST(a_window_probe_that_was_all_there_was_halts_nothing)
 }
 
 /* lwIP asserts that what was kept out of order fits the window when the gap closes. */
+/* RFC 5681 section 4.2; these lwIP judges, one batch each. */
+NET_TEST(every_second_segment_is_acknowledged_at_once)
+{
+    start();
+    rig_vouches = false;
+    for (unsigned i = 0; i < 10; i++) {
+        peer_send(&peer, "w\n");
+        EXPECT_EQ(peer_next(&peer, &segment), i % 2 == 1);
+        EXPECT(i % 2 == 0 || segment.ack == peer.next);
+    }
+    EXPECT_EQ(rig_counters().retransmissions, 0);
+}
+
 NET_TEST(segments_ahead_of_and_beyond_the_window_halt_nothing)
 {
     static char lines[22 * 1460];
@@ -429,6 +448,30 @@ NET_TEST(time_wait_answers_a_repeated_fin)
     EXPECT(peer_next(&peer, &segment));
     EXPECT_EQ(segment.flags, ACK);
     EXPECT_EQ(segment.ack, peer.next);
+    /* And begins anew. */
+    rig_wait_ms(9000);
+    peer.next--;
+    peer_send_fin(&peer);
+    rig_wait_ms(9000);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    rig_wait_ms(1100);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+}
+
+/* Not from when the application was done with it. */
+NET_TEST(time_wait_begins_with_the_peers_fin)
+{
+    start();
+    rig_wait_ms(60100);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    rig_wait_ms(9000);
+    peer_send_fin(&peer);
+    rig_wait_ms(9000);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    rig_wait_ms(1100);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
 }
 
 NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
@@ -440,6 +483,7 @@ NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
     peer_send_syn(&peer);
     EXPECT(peer_take_syn_ack(&peer));
     EXPECT((int32_t)(peer.expected - used) > 0);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
     peer_send_ack(&peer);
     peer_send(&peer, "e\n");
     peer.fin = false;
