@@ -321,6 +321,28 @@ NET_TEST(all_memory_is_back_when_the_clients_are_gone)
     EXPECT_EQ(rig_counters().memory_short, 0);
 }
 
+NET_TEST(the_counters_tell_what_the_device_and_the_pools_say)
+{
+    rig_start_default(16);
+    const struct server_counters before = rig_counters();
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+    const struct server_counters after = rig_counters();
+    /* SYN, ACK, request, ACK; SYN-ACK and answer, which carries the request's ACK. */
+    EXPECT_EQ(after.received_frames - before.received_frames, 4);
+    EXPECT_EQ(after.received_bytes - before.received_bytes, 58 + 54 + 56 + 54);
+    EXPECT_EQ(after.transmitted_frames - before.transmitted_frames, 2);
+    EXPECT_EQ(after.transmitted_bytes - before.transmitted_bytes, 58 + 57);
+    EXPECT_EQ(after.batches - before.batches, 4);
+    for (unsigned class = 0; class < POOL_CLASSES; class ++)
+        EXPECT_EQ(after.pool_blocks_free[class], pool_level(class));
+    void **const blocks = rig_take_memory();
+    EXPECT_EQ(rig_counters().memory_short, after.memory_short + 1);
+    rig_give_back(blocks);
+}
+
 NET_TEST(stopping_closes_the_idle_and_lets_the_others_finish)
 {
     rig_start_default(16);

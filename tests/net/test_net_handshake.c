@@ -112,8 +112,14 @@ static void expect_same_answers(bool offload)
     EXPECT_EQ(rig_other(frame), 0);
     /* And what follows a cookie is summed by whom it was before. */
     begin(&peer, 5003);
+    const uint32_t cookie = peer.expected - 1;
     expect_served(&peer);
     EXPECT_EQ(rig_counters().syn_cookies_accepted, 1);
+    /* Whose number is nobody else's. */
+    rig_wait_ms(8100);
+    begin(&other, 5004);
+    EXPECT(conn_of(&other) != NULL);
+    EXPECT(other.expected - 1 != cookie);
 }
 
 NET_TEST(the_answer_is_the_same_with_a_slot_and_without)

@@ -198,6 +198,29 @@ NET_TEST(one_that_lingers_with_its_answer_unacknowledged_does_not_give_way)
     EXPECT_EQ(rig_counters().connections_gave_way, 1);
 }
 
+/* The peer's window is closed: nothing was sent yet. */
+NET_TEST(one_that_lingers_with_its_answer_unsent_is_waited_for)
+{
+    rig_start_default(1);
+    peer_init(&peer, 5000);
+    peer_init(&other, 5001);
+    peer.window = 0;
+    peer_connect(&peer);
+    peer_send(&peer, "c\n");
+    rig_wait_ms(2500); /* linger_ms is 2 s */
+    rig_discard();
+    peer_send_syn(&other);
+    EXPECT(!peer_next(&other, &segment));
+    peer.window = 1000;
+    peer_send_ack(&peer);
+    for (unsigned i = 0; i < 20 && !peer.fin; i++) {
+        peer_take(&peer);
+        rig_wait_ms(200);
+    }
+    EXPECT_EQ(peer.received, 4);
+    EXPECT(peer.fin && !peer.reset);
+}
+
 NET_TEST(a_flood_of_syns_does_not_keep_an_honest_client_out)
 {
     rig_start_default(16);
@@ -335,23 +358,31 @@ NET_TEST(a_reader_that_never_reads_is_reset_after_send_ms)
     EXPECT_EQ(rig_app.closed, 0);
     rig_wait_ms(2200);
     EXPECT_EQ(rig_app.closed, 1);
+    EXPECT_EQ(rig_counters().timeouts, 1);
     const struct rig_levels after = rig_levels();
     EXPECT(memcmp(&before, &after, sizeof before) == 0);
 }
 
+/* Nor does it keep one that began later and never reads from being looked at. */
 NET_TEST(a_slow_reader_that_reads_on_is_not_reset)
 {
     rig_start_default(16);
     peer_init(&peer, 5000);
     peer_connect(&peer);
+    peer_init(&other, 5001);
+    peer_connect(&other);
     peer.window = 2000;
     peer_send(&peer, "b24576\n");
+    rig_poll();
+    other.window = 0;
+    peer_send(&other, "b24576\n");
     for (int i = 0; i < 40; i++) {
         rig_wait_ms(1000);
         peer_take(&peer);
+        EXPECT_EQ(rig_app.closed, i < 14 ? 0 : i > 16 ? 1 : rig_app.closed);
     }
     EXPECT_EQ(peer.received, 24576);
-    EXPECT_EQ(rig_app.closed, 0);
+    EXPECT(!peer.reset);
 }
 
 NET_TEST(a_half_open_connection_is_forgotten)

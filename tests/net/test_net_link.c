@@ -81,6 +81,20 @@ NET_TEST(what_belongs_to_no_connection_waits_for_arp)
     EXPECT_EQ(segment.flags, RST | ACK);
 }
 
+NET_TEST(an_address_that_nobody_has_is_asked_for_again_and_given_up)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    EXPECT(fake_netdev_arrive(frame, rig_ping(RIG_PEER_ADDRESS + 7, 100, frame), false));
+    EXPECT_EQ(rig_other(frame), 42);
+    rig_wait_ms(1100);
+    EXPECT_EQ(rig_other(frame), 42);
+    rig_wait_ms(10000);
+    rig_discard();
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
+
 NET_TEST(pings_are_answered)
 {
     static uint8_t request[FAKE_FRAME_BYTES_MAX];

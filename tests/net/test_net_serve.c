@@ -1,5 +1,8 @@
 /* What is served at once, and what waits for lwIP and the end of the batch all the same. */
+#include "lwip/priv/tcp_priv.h"
+#include "net/conn_table.h"
 #include "net/pool.h"
+#include "net/unread.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, waiting, many[64];
@@ -23,6 +26,46 @@ NET_TEST(nothing_is_served_after_a_close_in_on_open)
     peer_take(&peer);
     EXPECT_EQ(rig_app.requests, 0);
     EXPECT(peer.fin);
+}
+
+/* Nor is memory held for it, nor the window closed, whoever judges it. */
+NET_TEST(what_follows_a_close_in_its_segment_is_thrown_away)
+{
+    rig_start_default(16);
+    for (uint16_t i = 0; i < 2; i++) {
+        rig_vouches = i == 0;
+        peer_init(&peer, (uint16_t)(5000 + i));
+        peer_connect(&peer);
+        peer.holds_acks = true;
+        peer_send(&peer, "c\ne\ne\n");
+        peer_take(&peer);
+        EXPECT(peer.fin);
+        const struct server_conn *const conn =
+            conns_find(conns_key(__builtin_bswap32(peer.address), peer.port));
+        EXPECT(unread_is_empty(conn));
+        EXPECT_EQ(conn->pcb->rcv_wnd, TCP_WND);
+    }
+    EXPECT_EQ(rig_app.requests, 2);
+}
+
+/* Who has output waiting is shown half of the memory; the rest of it is less than an answer. */
+NET_TEST(a_request_is_not_offered_where_its_answer_would_not_fit)
+{
+    rig_start_default(64);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    leave_full(16 + 48 + 4);
+    peer.holds_acks = true;
+    peer_send(&peer, "e\n");
+    rig_poll();
+    peer_send(&peer, "e\n");
+    rig_poll();
+    EXPECT_EQ(rig_counters().segments_predicted, 2);
+    EXPECT_EQ(rig_app.requests, 1);
+    peer.holds_acks = false;
+    peer_take(&peer);
+    peer_take(&peer);
+    EXPECT_EQ(peer.received, 6);
 }
 
 NET_TEST(what_goes_to_another_port_is_not_served)

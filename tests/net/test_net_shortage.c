@@ -67,6 +67,65 @@ NET_TEST(a_segment_for_which_one_reader_frees_too_little_is_dropped_and_comes_ag
     EXPECT(count_resets(60) < 10);
 }
 
+/* The pool has nothing left, and somebody asks: who of the readers is reset? */
+static void ask_without_memory(void)
+{
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    while (pool_level(POOL_FULL) > 20)
+        EXPECT(pool_alloc(POOL_FULL_BYTES) != NULL);
+    peer_send(&peer, "e\n");
+    rig_poll();
+    EXPECT(rig_counters().connections_gave_way > 0);
+}
+
+/* Of which nothing was sent yet: its window is closed. */
+NET_TEST(who_holds_much_that_waits_for_its_window_gives_way_before_who_holds_little)
+{
+    rig_start_default(64);
+    peers_connect(readers, 2, 6000);
+    ask(0, 1, "e\n");
+    readers[1].window = 0;
+    ask(1, 1, "b24576\n");
+    rig_wait_ms(300);
+    ask_without_memory();
+    EXPECT_EQ(count_resets(2), 1);
+    EXPECT(readers[1].reset);
+}
+
+NET_TEST(who_has_waited_longest_gives_way_and_not_who_began_first)
+{
+    rig_start_default(64);
+    peers_connect(readers, 3, 6000);
+    ask(0, 3, "b24576\n");
+    rig_wait_ms(300);
+    readers[0].expected += 1460; /* it reads a segment */
+    peer_send_ack(&readers[0]);
+    readers[0].expected -= 1460;
+    rig_wait_ms(260);
+    ask_without_memory();
+    EXPECT(rig_counters().connections_gave_way <= 2);
+    EXPECT(count_resets(3) <= 2);
+    EXPECT(readers[1].reset && !readers[0].reset);
+}
+
+NET_TEST(who_has_waited_longest_does_not_give_way_to_itself)
+{
+    rig_start_default(64);
+    peers_connect(readers, 1, 6000);
+    ask(0, 1, "b24576\n");
+    rig_wait_ms(300);
+    while (pool_level(POOL_FULL) > 16)
+        EXPECT(pool_alloc(POOL_FULL_BYTES) != NULL);
+    peer_send(&readers[0], "e\n");
+    rig_poll();
+    EXPECT_EQ(rig_counters().memory_short, 1);
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    let_read(1);
+    EXPECT_EQ(readers[0].received, 24576);
+    EXPECT(!readers[0].reset);
+}
+
 /* As many as a batch can bring are passed over in search of one; these are more. */
 NET_TEST(who_waits_for_memory_does_not_give_way_to_a_new_client)
 {

@@ -1,7 +1,9 @@
 /* TCP's rules, and the flaws of lwIP 2.2.1 that are closed from outside. */
 #include <stdio.h>
 
+#include "lwip/ip_addr.h"
 #include "net/conn_table.h"
+#include "net/lwip_hooks.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other;
@@ -364,6 +366,27 @@ NET_TEST(sequence_numbers_cannot_be_told_from_one_another)
             EXPECT(numbers[i] - numbers[i - 1] != numbers[j] - numbers[j - 1]);
     }
     EXPECT(high > 10 && high < 53);
+}
+
+/* RFC 6528 section 3: all four of them are in the hash, and no other connection has its number. */
+NET_TEST(a_sequence_number_is_of_both_addresses_and_ports)
+{
+    start();
+    ip_addr_t local = {1}, remote = {2};
+    u16_t local_port = 3, remote_port = 4;
+    const u32_t number = isn_of_connection(&local, local_port, &remote, remote_port);
+    EXPECT_EQ(isn_of_connection(&local, local_port, &remote, remote_port), number);
+    local.addr = 5;
+    EXPECT(isn_of_connection(&local, local_port, &remote, remote_port) != number);
+    local.addr = 1;
+    remote.addr = 5;
+    EXPECT(isn_of_connection(&local, local_port, &remote, remote_port) != number);
+    remote.addr = 2;
+    local_port = 5;
+    EXPECT(isn_of_connection(&local, local_port, &remote, remote_port) != number);
+    local_port = 3;
+    remote_port = 5;
+    EXPECT(isn_of_connection(&local, local_port, &remote, remote_port) != number);
 }
 
 NET_TEST(the_same_connection_gets_growing_numbers)
