@@ -1,4 +1,5 @@
 /* Memory and descriptors: who waits when they are short, and who gives way. */
+#include "net/conn_table.h"
 #include "net/pool.h"
 #include "net/unread.h"
 #include "tests/net/rig.h"
@@ -128,7 +129,7 @@ NET_TEST(who_holds_little_does_not_give_way_to_readers_that_have_just_begun)
 
 NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
 {
-    rig_start_default(500);
+    rig_start_default(4000); /* so that so many can be half-open */
     for (unsigned i = 0; i < 450; i++) { /* more than are looked at in search of a slow reader */
         struct peer syn;
         peer_init(&syn, (uint16_t)(10000 + i));
@@ -154,6 +155,7 @@ NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
     }
     EXPECT_EQ(peer.received, 24576);
     EXPECT(rig_counters().connections_gave_way > 0);
+    EXPECT_EQ(conns_count(CONN_HALF_OPEN), 450); /* none of these gave way */
 }
 
 NET_TEST(data_out_of_order_does_not_empty_the_ring)

@@ -67,12 +67,12 @@ NET_TEST(a_segment_for_which_one_reader_frees_too_little_is_dropped_and_comes_ag
     EXPECT(count_resets(60) < 10);
 }
 
-/* The pool has nothing left, and somebody asks: who of the readers is reset? */
-static void ask_without_memory(void)
+/* Somebody asks when the pool has so few full blocks: who of the readers is reset? */
+static void ask_without_memory(uint32_t blocks)
 {
     peer_init(&peer, 5000);
     peer_connect(&peer);
-    while (pool_level(POOL_FULL) > 20)
+    while (pool_level(POOL_FULL) > blocks)
         EXPECT(pool_alloc(POOL_FULL_BYTES) != NULL);
     peer_send(&peer, "e\n");
     rig_poll();
@@ -83,12 +83,29 @@ static void ask_without_memory(void)
 NET_TEST(who_holds_much_that_waits_for_its_window_gives_way_before_who_holds_little)
 {
     rig_start_default(64);
-    peers_connect(readers, 2, 6000);
-    ask(0, 1, "e\n");
+    peers_connect(readers, 1, 6000);
+    peer_init(&readers[1], 6001);
     readers[1].window = 0;
+    peer_connect(&readers[1]);
+    ask(0, 1, "e\n");
     ask(1, 1, "b24576\n");
     rig_wait_ms(300);
-    ask_without_memory();
+    ask_without_memory(20);
+    EXPECT_EQ(count_resets(2), 1);
+    EXPECT(readers[1].reset);
+}
+
+NET_TEST(who_holds_what_it_sent_and_nobody_took_gives_way_before_who_holds_little)
+{
+    rig_start_default(64);
+    peers_connect(readers, 2, 6000);
+    ask(0, 2, "e\n");
+    while (pool_level(POOL_FULL) > 30) /* not enough, while output waits */
+        EXPECT(pool_alloc(POOL_FULL_BYTES) != NULL);
+    ask(1, 1, "e\n");
+    EXPECT_EQ(rig_app.requests, 2);
+    rig_wait_ms(300);
+    ask_without_memory(16); /* too few to let it in, for which one gives way */
     EXPECT_EQ(count_resets(2), 1);
     EXPECT(readers[1].reset);
 }
@@ -103,7 +120,7 @@ NET_TEST(who_has_waited_longest_gives_way_and_not_who_began_first)
     peer_send_ack(&readers[0]);
     readers[0].expected -= 1460;
     rig_wait_ms(260);
-    ask_without_memory();
+    ask_without_memory(20);
     EXPECT(rig_counters().connections_gave_way <= 2);
     EXPECT(count_resets(3) <= 2);
     EXPECT(readers[1].reset && !readers[0].reset);
