@@ -45,6 +45,14 @@ TEST(cookie_is_good_for_its_peer_alone)
         CHECK(!cookie_is_good(&somebody, cookie ^ 1u << bit, BEGIN_NS, &mss));
 }
 
+/* A quarter of them is as many as there are connections. */
+TEST(cookie_tables_of_two_generations_grow_with_the_connections)
+{
+    CHECK_EQ(cookies_memory_bytes(256), 2 * 1024 * sizeof(uint32_t));
+    CHECK_EQ(cookies_memory_bytes(257), 2 * 2048 * sizeof(uint32_t));
+    CHECK_EQ(cookies_memory_bytes(10000), 2 * 65536 * sizeof(uint32_t));
+}
+
 TEST(cookie_numbers_differ_from_boot_to_boot)
 {
     start();

@@ -41,6 +41,8 @@ TEST(guard_tells_what_a_segment_is)
     CHECK_EQ(frame.segment.source_port, 0x1234);
     CHECK_EQ(frame.segment.port, 8080);
     CHECK_EQ(frame.segment.number, 0x01020304);
+    CHECK_EQ(frame.segment.ack, 0);
+    CHECK_EQ(frame.segment.window, 0xffff);
     CHECK_EQ(frame.segment.flags, 2);
 }
 
@@ -82,6 +84,24 @@ TEST(guard_refuses_what_contradicts_itself)
     CHECK_EQ(check_changed(20, 0x40), GUARD_SEGMENT); /* "don't fragment" */
     CHECK_EQ(check_changed(33, 3), GUARD_IP);         /* to another address */
     CHECK_EQ(check_changed(23, 47), GUARD_IP);        /* a protocol lwIP will refuse */
+}
+
+TEST(guard_wants_options_whole_up_to_their_end)
+{
+    static const struct {
+        uint8_t options[4];
+        enum guard_kind kind;
+    } table[] = {
+        {{1, 1, 4, 2}, GUARD_SEGMENT}, /* SACK permitted, as last */
+        {{0, 0, 0, 0}, GUARD_SEGMENT}, /* what follows the end is none */
+        {{3, 1, 1, 1}, GUARD_REFUSED}, /* no room for its own length */
+        {{1, 1, 1, 4}, GUARD_REFUSED},
+    };
+    for (unsigned i = 0; i < sizeof table / sizeof table[0]; i++) {
+        memcpy(bytes, syn, sizeof syn);
+        memcpy(bytes + 54, table[i].options, 4);
+        CHECK_EQ(check_bytes(), table[i].kind);
+    }
 }
 
 TEST(guard_verifies_the_ip_checksum)
