@@ -336,28 +336,6 @@ NET_TEST(a_syn_in_several_pieces_is_answered_only_if_the_device_vouches_for_it)
     EXPECT(rig_next(syn.address, syn.port, &segment));
 }
 
-/* A flood of SYNs makes them no handshake. */
-NET_TEST(what_is_no_syn_to_the_port_is_answered_as_ever_in_a_flood)
-{
-    static const struct {
-        uint16_t port;
-        uint8_t flags;
-        bool is_reset;
-    } table[] = {{RIG_PORT + 1, SYN, true}, {RIG_PORT, SYN | ACK, true}, {RIG_PORT, RST, false}};
-    start_flooded();
-    const uint64_t sent = rig_counters().syn_cookies_sent;
-    for (uint16_t i = 0; i < 3; i++) {
-        const struct rig_segment stray = {.address = RIG_PEER_ADDRESS,
-                                          .port = (uint16_t)(5000 + i),
-                                          .server_port = table[i].port,
-                                          .flags = table[i].flags};
-        EXPECT(rig_arrive(&stray));
-        EXPECT_EQ(rig_next(stray.address, stray.port, &segment), table[i].is_reset);
-        EXPECT(!table[i].is_reset || (segment.flags & RST) != 0);
-    }
-    EXPECT_EQ(rig_counters().syn_cookies_sent, sent);
-}
-
 NET_TEST(nobody_answers_a_syn_from_everybody)
 {
     static const uint32_t sources[] = {0, 0xffffffff, 0xe0000001, 0x0a00ffff};

@@ -182,6 +182,33 @@ NET_TEST(a_connection_that_could_not_be_reopened_chooses_nobodys_number)
     }
 }
 
+/* A flood of SYNs makes them no handshake. */
+NET_TEST(what_is_no_syn_to_the_port_is_answered_as_ever_in_a_flood)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t flags;
+        bool is_reset;
+    } table[] = {{RIG_PORT + 1, SYN, true}, {RIG_PORT, SYN | ACK, true}, {RIG_PORT, RST, false}};
+    rig_start_default(16);
+    for (uint32_t forged = 0; forged < 200; forged++) { /* half-open slots are taken */
+        rig_arrive_forged_syn(forged);
+        rig_poll();
+    }
+    rig_discard();
+    const uint64_t sent = rig_counters().syn_cookies_sent;
+    for (uint16_t i = 0; i < 3; i++) {
+        const struct rig_segment stray = {.address = RIG_PEER_ADDRESS,
+                                          .port = (uint16_t)(5000 + i),
+                                          .server_port = table[i].port,
+                                          .flags = table[i].flags};
+        EXPECT(rig_arrive(&stray));
+        EXPECT_EQ(rig_next(stray.address, stray.port, &segment), table[i].is_reset);
+        EXPECT(!table[i].is_reset || (segment.flags & RST) != 0);
+    }
+    EXPECT_EQ(rig_counters().syn_cookies_sent, sent);
+}
+
 static void expect_an_answer_of_2000(void)
 {
     size_t received = 0;

@@ -129,7 +129,7 @@ NET_TEST(who_holds_little_does_not_give_way_to_readers_that_have_just_begun)
 
 NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
 {
-    rig_start_default(4000); /* so that so many can be half-open */
+    rig_start_default(4000);             /* so that so many can be half-open */
     for (unsigned i = 0; i < 450; i++) { /* more than are looked at in search of a slow reader */
         struct peer syn;
         peer_init(&syn, (uint16_t)(10000 + i));

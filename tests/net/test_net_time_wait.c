@@ -1,0 +1,119 @@
+/* TIME-WAIT: how long it lasts, and who may come in its place. */
+#include "net/conn_table.h"
+#include "tests/net/rig.h"
+
+static struct peer peer;
+static struct rig_segment segment;
+
+static void start(void)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+}
+
+/* The server closes first, and so has TIME-WAIT. */
+static void close_from_server(struct peer *p)
+{
+    peer_send(p, "c\n");
+    peer_take(p);
+    EXPECT(p->fin);
+    peer_send_fin(p);
+    peer_take(p);
+}
+
+NET_TEST(time_wait_answers_a_repeated_fin)
+{
+    start();
+    close_from_server(&peer);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer.next--;
+    peer_send_fin(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+    /* And begins anew. */
+    rig_wait_ms(9000);
+    peer.next--;
+    peer_send_fin(&peer);
+    rig_wait_ms(9000);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    rig_wait_ms(1100);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+}
+
+/* Not from when the application was done with it. */
+NET_TEST(time_wait_begins_with_the_peers_fin)
+{
+    start();
+    rig_wait_ms(60100);
+    EXPECT_EQ(rig_app.closed, 1);
+    peer_take(&peer);
+    EXPECT(peer.fin);
+    rig_wait_ms(9000);
+    peer_send_fin(&peer);
+    rig_wait_ms(9000);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    rig_wait_ms(1100);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+}
+
+NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
+{
+    start();
+    close_from_server(&peer);
+    const uint32_t used = peer.expected;
+    peer.next += 5;
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    EXPECT((int32_t)(peer.expected - used) > 0);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+    peer_send_ack(&peer);
+    peer_send(&peer, "e\n");
+    peer.fin = false;
+    peer_expect(&peer, "ok\n");
+    EXPECT_EQ(rig_app.opened, 2);
+}
+
+NET_TEST(an_old_syn_does_not_reopen_a_connection_in_time_wait)
+{
+    start();
+    close_from_server(&peer);
+    peer_segment(&peer, SYN, peer.next - 100, 0, NULL, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(rig_app.opened, 1);
+}
+
+NET_TEST(time_wait_is_over_after_ten_seconds)
+{
+    start();
+    const struct rig_levels with_connection = rig_levels();
+    close_from_server(&peer);
+    rig_wait_ms(9000);
+    peer_send_ack(&peer);
+    EXPECT(!peer_next(&peer, &segment));
+    rig_wait_ms(1100);
+    peer_send_ack(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT((segment.flags & RST) != 0);
+    (void)with_connection;
+}
+
+NET_TEST(time_wait_does_not_limit_churn)
+{
+    rig_start_default(16);
+    const struct rig_levels before = rig_levels();
+    for (unsigned round = 0; round < 20000; round++) {
+        peer_init(&peer, (uint16_t)(1024 + round % 60000));
+        peer.next += round * 7919;
+        peer_connect(&peer);
+        close_from_server(&peer);
+        EXPECT_EQ(rig_app.closed, round + 1);
+    }
+    EXPECT_EQ(rig_counters().connections_accepted, 20000);
+    EXPECT_EQ(rig_counters().connections_gave_way, 0);
+    rig_wait_ms(10100);
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&before, &after, sizeof before) == 0);
+}
