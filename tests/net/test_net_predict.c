@@ -301,6 +301,24 @@ NET_TEST(a_kept_answer_is_in_use_until_the_device_is_done_with_it)
     EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
 }
 
+NET_TEST(an_answer_acknowledged_before_the_device_is_done_with_it_is_freed_after_that)
+{
+    start_predicted();
+    const struct rig_levels levels = rig_levels();
+    fake_netdev_stall(true);
+    peer_send(&predicted, "b600\n");
+    rig_discard();
+    predicted.expected += 600;
+    peer_send(&predicted, "w\n");
+    (void)server_poll();
+    EXPECT_EQ(rig_counters().segments_predicted, 2);
+    EXPECT(memcmp(levels.blocks, rig_levels().blocks, sizeof levels.blocks) != 0);
+    fake_netdev_stall(false);
+    rig_poll();
+    const struct rig_levels after = rig_levels();
+    EXPECT(memcmp(&levels, &after, sizeof levels) == 0);
+}
+
 /* lwIP sends it again in pieces that fit the window, which has become too small for it. */
 NET_TEST(a_kept_answer_is_cut_where_the_window_ends)
 {
