@@ -3,6 +3,9 @@
  * fed whole, byte by byte, and cut in two at every offset; all must mean the same.
  */
 #include "app/http.h"
+
+#include <ctype.h>
+
 #include "tests/unit/http_means.h"
 
 TEST(http_request_line)
@@ -57,6 +60,7 @@ TEST(http_target)
         ROW(LINE("GET http://[::1/event HTTP/1.1"), "!400 malformed request target"),
         ROW(LINE("GET http:/a/event HTTP/1.1"), "!400 malformed request target"),
         ROW(LINE("GET https://a/event HTTP/1.1"), "!400 malformed request target"),
+        ROW(LINE("GET hxxp://a/event HTTP/1.1"), "!400 malformed request target"),
         ROW(LINE("GET http HTTP/1.1"), "!400 malformed request target"),
         ROW(LINE("GET event HTTP/1.1"), "!400 request target is neither"),
         ROW(LINE("GET ?x HTTP/1.1"), "!400 request target is neither"),
@@ -90,6 +94,7 @@ TEST(http_version)
         ROW(LINE("GET / HTTP/1"), "!400 malformed HTTP version"),
         ROW(LINE("GET / HTTP/.1"), "!400 malformed HTTP version"),
         ROW(LINE("GET / HTTP/11"), "!400 malformed HTTP version"),
+        ROW(LINE("GET / HTTP/12"), "!400 malformed HTTP version"),
         ROW(LINE("GET / HTTP/1.10"), "!400 malformed HTTP version"),
         ROW(LINE("GET / HTTP/1.1 "), "!400 malformed HTTP version"),
         ROW(LINE("GET / HTTP/1,1"), "!400 malformed HTTP version"),
@@ -107,6 +112,7 @@ TEST(http_empty_lines_before_a_request)
     static const struct row rows[] = {
         ROW("\r\n" HOST("a"), "GET / 1k."),
         ROW("\r\n\r\n\r\n\r\n" HOST("a"), "GET / 1k."),
+        ROW("\r\n\r\n\r\n\r\n" LINE("GET http://a/b HTTP/1.1"), "GET /b 1k."),
         ROW("\r\n\r\n\r\n\r\n\r\n" HOST("a"), "!400 too many empty lines"),
         ROW(HOST("a") "\r\n\r\n" HOST("a"), "GET / 1k.GET / 1k."),
         ROW("\r" HOST("a"), "!400 bare carriage return"),
@@ -160,6 +166,7 @@ TEST(http_fields_are_well_formed)
         ROW(FIELDS("X\nY: b\r\n"), "!400 bare line feed"),
         ROW("GET / HTTP/1.1\r\nHost: a\r\n\n", "!400 bare line feed"),
         ROW("GET / HTTP/1.1\r\nHost: a\r\n\rX", "!400 bare carriage return"),
+        ROW("GET / HTTP/1.1\r\n\rX", "!400 bare carriage return"),
     };
     CHECK_ROWS(rows);
 }
@@ -247,4 +254,39 @@ TEST(http_expect)
             "POST / 0l{x}."),
     };
     CHECK_ROWS(rows);
+}
+
+#define TOKEN_BYTES  "!#$%&'*+-.^_`|~"
+#define HOST_BYTES   "!$%&'()*+,-.;=_~"
+#define TARGET_BYTES "!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+/* Letters and digits anywhere; of the others those that the grammar names, and no more. */
+TEST(http_takes_every_byte_where_it_may_stand_and_only_there)
+{
+    static const struct {
+        const char *before, *after, *others;
+    } places[] = {
+        {"G", "T / HTTP/1.1\r\nHost: a\r\n\r\n", TOKEN_BYTES},
+        {"GET /a", "b HTTP/1.1\r\nHost: a\r\n\r\n", TARGET_BYTES},
+        {"GET /?a", "b HTTP/1.1\r\nHost: a\r\n\r\n", TARGET_BYTES},
+        {"GET http://a", "b/ HTTP/1.1\r\nHost: a\r\n\r\n", HOST_BYTES "/?"},
+        {"GET / HTTP/1.1\r\nHost: a", "b\r\n\r\n", HOST_BYTES},
+        {"GET / HTTP/1.1\r\nHost: [a", "b]\r\n\r\n", HOST_BYTES ":"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", ": b\r\n\r\n", TOKEN_BYTES},
+        {"GET / HTTP/1.1\r\nHost: a\r\nX", ": b\r\n\r\n", TOKEN_BYTES ":"}, /* ends the name */
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            const char text[] = {(char)byte, '\0'};
+            const bool other = byte != 0 && strchr(places[i].others, (int)byte) != NULL;
+            const bool takes = (byte < 0x80 && isalnum((int)byte)) || other;
+            transcript_begin(&whole, NULL);
+            transcript_feed(&whole, places[i].before, strlen(places[i].before));
+            transcript_feed(&whole, text, 1);
+            transcript_feed(&whole, places[i].after, strlen(places[i].after));
+            if (whole.failed == takes)
+                test_print("byte %u after %s: %s", byte, places[i].before, whole.text);
+            CHECK(whole.failed != takes);
+        }
+    }
 }
