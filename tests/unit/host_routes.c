@@ -179,9 +179,42 @@ TEST(routes_that_have_content_answer_it_whole)
     rig_close();
     rig_open();
     rig_give_text("GET /metrics HTTP/1.1\r\nHost: tally\r\n\r\n");
-    CHECK(strstr(rig_conn.sent, "\ntally_connections_open 7\n") != NULL);
     CHECK(strstr(rig_conn.sent, "\ntally_build_info{version=\"") != NULL);
     CHECK(strncmp(rig_read(false), "200 text/plain", 14) == 0);
+}
+
+/* Those of server_get_counters() in routes_rig.c. */
+TEST(routes_give_each_counter_its_metric)
+{
+    static const char *const lines[] = {
+        "\ntally_connections_open 7\n",
+        "\ntally_connections_accepted_total 11\n",
+        "\ntally_connections_refused_total 12\n",
+        "\ntally_connections_gave_way_total 13\n",
+        "\ntally_syn_cookies_sent_total 14\n",
+        "\ntally_syn_cookies_accepted_total 15\n",
+        "\ntally_retransmissions_total 16\n",
+        "\ntally_batches_total 17\n",
+        "\ntally_segments_predicted_total 18\n",
+        "\ntally_busy_seconds_total 0.000000019\n",
+        "\ntally_longest_turn_seconds 0.000000020\n",
+        "\ntally_longest_turn_packets 21\n",
+        "\ntally_timeouts_total 22\n",
+        "\ntally_dropped_frames_total 23\n",
+        "\ntally_memory_short_total 24\n",
+        "\ntally_received_packets_total 25\n",
+        "\ntally_received_bytes_total 26\n",
+        "\ntally_transmitted_packets_total 27\n",
+        "\ntally_transmitted_bytes_total 28\n",
+        "\ntally_pool_free_blocks{class=\"tiny\"} 30\n",
+        "\ntally_pool_free_blocks{class=\"pcb\"} 35\n",
+        "\ntally_users_limit 10\n",
+        "\ntally_uptime_seconds 0.000001000\n",
+    };
+    rig_start(10);
+    rig_open();
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        CHECK(rig_metrics_say(lines[i]));
 }
 
 /* ---- errors ---- */
@@ -193,7 +226,7 @@ TEST(routes_name_what_is_wrong_with_an_event)
     rig_give_text(rig_request(EVENT, "{\"userId\":\"u\",\"value\":1]"));
     CHECK(strstr(rig_conn.sent, " at byte 23\"}") != NULL);
     rig_give_text(rig_request(EVENT, "{\"userId\":\"u\"}"));
-    CHECK(strstr(rig_conn.sent, event_error_text(EVENT_VALUE_MISSING)) != NULL);
+    CHECK(strstr(rig_conn.sent, "{\"error\":\"value is missing\"}") != NULL);
     rig_give_text(rig_event("u", 1));
     CHECK_EQ(rig_stats()->count, 1);
     CHECK(!rig_conn.closed);
@@ -229,6 +262,17 @@ TEST(routes_refuse_heads_and_targets_that_are_too_long)
     memcpy(text, "GET /" H "X: ", strlen("GET /" H "X: "));
     rig_give(text, sizeof text);
     CHECK(rig_sent(CLOSED_BY("431")));
+}
+
+/* Of a request whose method never came, the one before says nothing. */
+TEST(routes_say_what_is_wrong_after_an_answer_to_head)
+{
+    rig_start(10);
+    rig_open();
+    rig_give_text("HEAD /health" H "\r\n");
+    rig_conn.sent_len = 0;
+    rig_give_text("@");
+    CHECK(rig_sent(CLOSED_BY("400")));
 }
 
 TEST(routes_take_nothing_after_an_error)

@@ -74,8 +74,29 @@ void server_close(struct server_conn *conn)
 
 void server_get_counters(struct server_counters *counters)
 {
-    memset(counters, 0, sizeof *counters);
-    counters->connections_open = 7;
+    *counters = (struct server_counters){
+        .connections_open = 7,
+        .connections_accepted = 11,
+        .connections_refused = 12,
+        .connections_gave_way = 13,
+        .syn_cookies_sent = 14,
+        .syn_cookies_accepted = 15,
+        .retransmissions = 16,
+        .batches = 17,
+        .segments_predicted = 18,
+        .busy_ns = 19,
+        .longest_turn_ns = 20,
+        .longest_turn_frames = 21,
+        .timeouts = 22,
+        .dropped_frames = 23,
+        .memory_short = 24,
+        .received_frames = 25,
+        .received_bytes = 26,
+        .transmitted_frames = 27,
+        .transmitted_bytes = 28,
+    };
+    for (uint32_t i = 0; i < SERVER_POOLS; i++)
+        counters->pool_blocks_free[i] = 30 + i;
 }
 
 static uint64_t fake_now_ns(void)

@@ -49,14 +49,18 @@ TEST(routes_answer_pipelined_requests_in_order)
 
 TEST(routes_answer_long_trains_of_events)
 {
-    make_train(train, expected, TRAIN_MAX, TRAIN_MAX + 1);
-    rig_start(10);
-    rig_open();
-    CHECK_EQ(rig_offer(train, strlen(train)), strlen(train));
-    CHECK_EQ(rig_stats()->count, TRAIN_MAX);
-    /* The first is parsed; the others are recognised and answered in pieces of 32. */
-    CHECK_EQ(rig_conn.sends, 1 + (TRAIN_MAX - 1 + 31) / 32);
-    CHECK_EQ(rig_conn.sent_len, TRAIN_MAX * strlen("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    static const unsigned counts[] = {32, 33, 34, 65, TRAIN_MAX};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const unsigned count = counts[i];
+        make_train(train, expected, count, count + 1);
+        rig_start(10);
+        rig_open();
+        CHECK_EQ(rig_offer(train, strlen(train)), strlen(train));
+        CHECK_EQ(rig_stats()->count, count);
+        /* The first is parsed; the others are recognised and answered in pieces of 32. */
+        CHECK_EQ(rig_conn.sends, 1 + (count - 1 + 31) / 32);
+        CHECK_EQ(rig_conn.sent_len, count * strlen("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    }
 }
 
 TEST(routes_are_exact_however_a_train_is_cut)

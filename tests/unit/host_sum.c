@@ -158,3 +158,15 @@ TEST(sum_agrees_with_addition_by_hand_across_carries)
         }
     }
 }
+
+/* As few as overflow a chunk that is never carried from, of those that change one most. */
+TEST(sum_of_whole_numbers_carries_before_a_chunk_overflows)
+{
+    const int64_t largest = ((int64_t)1 << 53) - 1;
+    const uint64_t count = (1 << 23) + (1 << 12);
+    static struct sum sum;
+    sum_clear(&sum);
+    for (uint64_t i = 0; i < count; i++)
+        sum_add_whole(&sum, largest);
+    CHECK(sum_average(&sum, count) == (double)largest);
+}

@@ -241,8 +241,7 @@ TEST(cmdline_help_names_every_option)
     help_lines = 0;
     cmdline_help(options, sizeof options / sizeof options[0], count_line);
     CHECK_EQ(help_lines, sizeof options / sizeof options[0]);
-    CHECK(strncmp(help_first, "port=N ", 7) == 0);
-    CHECK(strstr(help_first, " TCP port (8080)") != NULL);
+    CHECK(strcmp(help_first, "port=N                             TCP port (8080)") == 0);
 }
 
 TEST(cmdline_names_ranges_in_the_unit_that_shows_them_whole)
@@ -253,11 +252,12 @@ TEST(cmdline_names_ranges_in_the_unit_that_shows_them_whole)
         const char *text, *range;
     } rows[] = {
         {CMDLINE_TIME, 0, 1500, "o=2s", "0ms to 1500ms"},
-        {CMDLINE_TIME, 2000, 4000, "o=1ms", "2s to 4s"},
+        {CMDLINE_TIME, 2000, 86400000, "o=1ms", "2s to 86400s"},
         {CMDLINE_SIZE, 0, 1025, "o=2K", "0 to 1025"},
         {CMDLINE_SIZE, 3 << 10, 5 << 20, "o=1", "3K to 5M"},
         {CMDLINE_SIZE, 1 << 30, 1ULL << 42, "o=1", "1G to 4096G"},
         {CMDLINE_NUMBER, 1024, 2048, "o=1", "1024 to 2048"},
+        {CMDLINE_NUMBER, 0, 9, "o=18446744073709551616", "0 to 9"}, /* would wrap to 0 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint64_t target = 7;

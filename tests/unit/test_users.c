@@ -191,6 +191,18 @@ TEST(users_take_no_more_memory_than_offsets_reach)
     CHECK_EQ(users_memory_limit(users), arena + table * 12);
 }
 
+/* Half as much again as was promised: the last table's region lies behind the ids. */
+TEST(users_have_the_last_table_s_memory_when_it_has_been_moved)
+{
+    const uint32_t users_max = 20000;
+    const size_t bytes = users_memory_bytes(users_max, 10);
+    struct users *const users = make(bytes, users_max);
+    for (uint32_t i = 0; i < users_max; i++)
+        CHECK_EQ(users_insert(users, id_of(i, 16), 16), USERS_ADDED);
+    CHECK(all_known(users, users_max, 16));
+    check_behind(bytes);
+}
+
 TEST(users_full_of_memory_still_know_those_they_have)
 {
     const size_t bytes = users_memory_bytes(20000, 10);
@@ -307,6 +319,7 @@ TEST(users_max_within_is_the_inverse_of_memory_bytes)
         CHECK(users_memory_bytes(fits, 16) <= bytes);
         CHECK(users_memory_bytes(fits + 1, 16) > bytes);
     }
+    CHECK_EQ(users_max_within((size_t)1 << 40, 1), USERS_MAX);
     /* 4 GiB of ids are the most. */
     CHECK(users_memory_bytes(4000000, 1024) < SIZE_MAX);
     CHECK(users_memory_bytes(5000000, 1024) == SIZE_MAX);
