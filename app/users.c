@@ -204,7 +204,6 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     users->table = table_of(users, FIRST_SLOTS);
     memset(users->table.slots, 0, FIRST_BYTES);
     users->grow_at = final_slots == FIRST_SLOTS ? UINT64_MAX : load_limit(FIRST_SLOTS);
-    finish_draining(users);
     return users;
 }
 
