@@ -275,6 +275,20 @@ TEST(routes_say_what_is_wrong_after_an_answer_to_head)
     CHECK(rig_sent(CLOSED_BY("400")));
 }
 
+/* Twice each: the second time its head is one seen before. */
+TEST(routes_take_no_longer_path_for_that_of_events)
+{
+    static const char *const heads[] = {"POST /events" H, "POST /event/" H, "POST /event%20" H};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        rig_start(10);
+        rig_open();
+        rig_give_text(rig_request(heads[i], PLAIN));
+        rig_give_text(rig_request(heads[i], PLAIN));
+        CHECK(rig_sent("404 " JSON " - - {\"error\":\"*\n404 " JSON " - - {\"error\":\"*\n"));
+        CHECK_EQ(rig_stats()->count, 0);
+    }
+}
+
 TEST(routes_take_nothing_after_an_error)
 {
     rig_start(10);

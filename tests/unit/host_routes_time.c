@@ -158,6 +158,17 @@ TEST(routes_measure_every_slow_request_of_a_large_batch)
     CHECK(rig_metrics_say("\nhttp_request_duration_seconds_sum 0.600000000\n"));
 }
 
+TEST(routes_measure_those_that_did_not_come_in_time)
+{
+    rig_start(10);
+    rig_open();
+    rig_give_text("GET ");
+    rig_now_ns = rig_batch_ns + 20000;
+    rig_time_out();
+    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_sum 0.000020000\n"
+                          "http_request_duration_seconds_count 1\n"));
+}
+
 TEST(routes_know_the_requests_in_flight)
 {
     rig_start(10);
@@ -169,6 +180,12 @@ TEST(routes_know_the_requests_in_flight)
     rig_config.handlers.on_open(&other, other.state, other.cold_state);
     CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"GET ", 4), 4);
     CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"/", 1), 1);
+    CHECK(rig_metrics_say("\nhttp_requests_in_flight 1\n"));
+    static const uint8_t rest[] = H "\r\n";
+    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, rest, sizeof rest - 1),
+             sizeof rest - 1);
+    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
+    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"GET ", 4), 4);
     CHECK(rig_metrics_say("\nhttp_requests_in_flight 1\n"));
     rig_config.handlers.on_close(&other, other.state);
     CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));

@@ -243,8 +243,8 @@ static void digits_scaled(struct digits *number, uint64_t significand, int expon
         digits_halve(number);
 }
 
-/* What the digits read as, with `zeros` more and a last 1 where it is not 0. */
-static double digits_read(const struct digits *number, unsigned zeros)
+/* What the digits read as, with `zeros` more and then `last`. */
+static double digits_read(const struct digits *number, unsigned zeros, unsigned last)
 {
     struct decimal decimal;
     decimal_begin(&decimal);
@@ -252,8 +252,7 @@ static double digits_read(const struct digits *number, unsigned zeros)
         decimal_add_fraction_digit(&decimal, number->digit[i]);
     for (unsigned i = 0; i < zeros; i++)
         decimal_add_fraction_digit(&decimal, 0);
-    if (zeros != 0)
-        decimal_add_fraction_digit(&decimal, 1);
+    decimal_add_fraction_digit(&decimal, last);
     decimal.exponent_negative = number->point < 0;
     const unsigned point = (unsigned)(number->point < 0 ? -number->point : number->point);
     for (unsigned unit = 100; unit > 0; unit /= 10)
@@ -269,13 +268,14 @@ static bool tie_is_read_right(uint64_t bits)
     const uint64_t significand = (bits & (leading - 1)) | (biased != 0 ? leading : 0);
     digits_scaled(&tie, 2 * significand + 1, (int)(biased != 0 ? biased : 1) - 1075 - 1);
     const uint64_t even = bits + (bits & 1);
-    bool right = number_bits(digits_read(&tie, 0)) == even;
-    right &= number_bits(digits_read(&tie, 1)) == bits + 1;
-    right &= number_bits(digits_read(&tie, 1000)) == bits + 1;
+    bool right = number_bits(digits_read(&tie, 0, 0)) == even;
+    right &= number_bits(digits_read(&tie, 1000, 0)) == even;
+    right &= number_bits(digits_read(&tie, 1, 1)) == bits + 1;
+    right &= number_bits(digits_read(&tie, 1000, 1)) == bits + 1;
     if (tie.digit[tie.count - 1]-- == 0)
         return false; /* not a case that this can make */
-    right &= number_bits(digits_read(&tie, 0)) == bits;
-    right &= number_bits(digits_read(&tie, 1000)) == bits;
+    right &= number_bits(digits_read(&tie, 0, 0)) == bits;
+    right &= number_bits(digits_read(&tie, 1000, 1)) == bits;
     return right;
 }
 
@@ -315,4 +315,17 @@ TEST(decimal_simple_takes_any_significand_and_27_either_way)
     CHECK(decimal_simple(0, 27, true, &value) && number_bits(value) == number_bits(-0.0));
     CHECK(!decimal_simple(1, 28, false, &value));
     CHECK(!decimal_simple(1, -28, false, &value));
+}
+
+/* Products of more than 64 bits: ties, to even both ways, and one that only its last bit breaks. */
+TEST(decimal_simple_rounds_by_every_bit_of_a_product)
+{
+    const uint64_t one = 1;
+    double value;
+    CHECK(decimal_simple(((one << 51) + 1) << 11, 1, false, &value));
+    CHECK(value == (0x5p51 + 4) * 0x1p12);
+    CHECK(decimal_simple(((one << 51) + 3) << 11, 1, false, &value));
+    CHECK(value == (0x5p51 + 16) * 0x1p12);
+    CHECK(decimal_simple(3689348814741910733, 1, false, &value)); /* ((2^53 + 1) 2^11 + 1) / 5 */
+    CHECK(value == (0x1p53 + 2) * 0x1p12);
 }

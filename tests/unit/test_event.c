@@ -119,8 +119,8 @@ TEST(event_strings_are_decoded)
                   "\0A\xc3\xa9\xe2\x82\xac", 1));
     CHECK(ACCEPTS("{\"userId\":\"\\u007f\\u0080\\u07ff\\u0800\\uffff\",\"value\":1}",
                   "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf", 1));
-    CHECK(ACCEPTS("{\"userId\":\"\\ud800\\udc00\\uDBFF\\uDFFF\",\"value\":1}",
-                  "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 1));
+    CHECK(ACCEPTS("{\"userId\":\"\\ud800\\udc00\\ud83d\\ude00\\uDBFF\\uDFFF\",\"value\":1}",
+                  "\xf0\x90\x80\x80\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf", 1));
     CHECK(
         ACCEPTS("{\"userId\":\"\xc2\x80 \xed\x9f\xbf \xee\x80\x80 \xf4\x8f\xbf\xbf\",\"value\":1}",
                 "\xc2\x80 \xed\x9f\xbf \xee\x80\x80 \xf4\x8f\xbf\xbf", 1));
@@ -169,6 +169,9 @@ TEST(event_other_members_are_ignored)
         ACCEPTS("{\"UserId\":1,\"userid\":2,\"userI\":3,\"userIdd\":4,\"userIdddd\":5,\"Value\":6,"
                 "\"\":7,\"userId\\u0000\":8,\"userId\":\"a\",\"value\":9}",
                 "a", 9));
+    CHECK(ACCEPTS("{\"userId\":\"a\",\"value\":9,\"UserId\":1,\"userI\":2,\"userIdd\":3,"
+                  "\"userIdddd\":4,\"Value\":5,\"valueeeee\":6}",
+                  "a", 9));
     CHECK(ACCEPTS("{\"userId\":\"a\",\"value\":3,\"\\ud800userId\":1,\"value\\ud800\":2}", "a", 3));
 }
 
@@ -179,6 +182,7 @@ TEST(event_last_of_repeated_members_counts)
     CHECK(ACCEPTS("{\"userId\":\"\\ud800\",\"userId\":\"a\",\"value\":1e999,\"value\":1}", "a", 1));
     CHECK(
         ACCEPTS("{\"userId\":\"\",\"value\":-12.5e-3,\"value\":1,\"user\\u0049d\":\"a\"}", "a", 1));
+    CHECK(ACCEPTS("{\"userId\":\"a\",\"value\":-0.1e-2,\"value\":1e2}", "a", 100));
     CHECK(REFUSES("{\"userId\":\"a\",\"value\":1,\"userId\":2}", EVENT_USER_ID_TYPE));
     CHECK(REFUSES("{\"userId\":\"a\",\"value\":1,\"value\":null}", EVENT_VALUE_TYPE));
 }
@@ -193,6 +197,7 @@ TEST(event_members_must_be_there_and_of_their_types)
     CHECK(REFUSES("{\"userId\":{\"userId\":\"a\"},\"value\":1}", EVENT_USER_ID_TYPE));
     CHECK(REFUSES("{\"userId\":\"\",\"value\":1}", EVENT_USER_ID_EMPTY));
     CHECK(REFUSES("{\"userId\":\"\\ud800\",\"value\":1}", EVENT_USER_ID_SURROGATE));
+    CHECK(REFUSES("{\"userId\":\"\\udc00\",\"value\":1}", EVENT_USER_ID_SURROGATE));
     CHECK(REFUSES("{\"userId\":\"\\ud800\\ud800\\udc00\",\"value\":1}", EVENT_USER_ID_SURROGATE));
     CHECK(REFUSES("{\"userId\":\"\\udc00\\ud800\",\"value\":1}", EVENT_USER_ID_SURROGATE));
     CHECK(REFUSES("{\"userId\":\"\\ud800x\\udc00\",\"value\":1}", EVENT_USER_ID_SURROGATE));
@@ -282,6 +287,38 @@ TEST(event_invalid_utf8_is_refused_anywhere)
     CHECK(REFUSES_AT("{\"userId\":\"\xf5\x80\x80\x80\",\"value\":1}", EVENT_UTF8, 11));
     CHECK(REFUSES_AT("{\"x\xff\":1,\"userId\":\"a\",\"value\":1}", EVENT_UTF8, 3));
     CHECK(REFUSES_AT("{\"x\":[\"\xe9\"],\"userId\":\"a\",\"value\":1}", EVENT_UTF8, 8));
+}
+
+/* Every first byte with every second, and the ends of what may follow (RFC 3629 s.3, s.4). */
+TEST(event_takes_utf8_and_nothing_that_is_like_it)
+{
+    static const uint8_t thirds[] = {0x7f, 0x80, 0xbf, 0xc0};
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    for (unsigned lead = 0x80; lead < 0x100; lead++) {
+        const unsigned len = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+        for (unsigned i = 0; i < 256 * sizeof thirds; i++) {
+            const uint8_t second = (uint8_t)(i / sizeof thirds), third = thirds[i % sizeof thirds];
+            const uint8_t text[] = {(uint8_t)lead, second, third, 0x80};
+            uint32_t code = lead & (0x7fu >> len);
+            bool good = lead >= 0xc0 && lead < 0xf8;
+            for (unsigned at = 1; at < len; at++) {
+                code = code << 6 | (text[at] & 0x3fu);
+                good &= (text[at] & 0xc0) == 0x80;
+            }
+            good &= code >= least[len] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+            event_begin(&parser);
+            event_feed(&parser, BODY("{\"value\":1,\"userId\":\""));
+            event_feed(&parser, text, len);
+            event_feed(&parser, BODY("\"}"));
+            CHECK_EQ(event_end(&parser, &event) == EVENT_OK, good);
+        }
+    }
+}
+
+TEST(event_half_a_surrogate_pair_is_forgotten_with_its_body)
+{
+    CHECK(REFUSES("{\"userId\":\"\\ud800", EVENT_TRUNCATED));
+    CHECK(ACCEPTS("{\"userId\":\"a\x7f\",\"value\":1}", "a\x7f", 1));
 }
 
 TEST(event_bodies_that_are_no_object_are_refused)
