@@ -3,6 +3,9 @@
  * meaning than the full parser gives them.
  */
 #include "app/http_recall.h"
+
+#include <stdio.h>
+
 #include "tests/unit/http_means.h"
 #include "tests/unit/random.h"
 
@@ -55,8 +58,8 @@ TEST(recall_gives_the_length_that_the_digits_say)
         const char *head;
         size_t len;
     } heads[] = {
-        {HEAD("5"), 5},         {HEAD("0"), 0},     {HEAD("38"), 38},
-        {HEAD("65536"), 65536}, {HEAD("00007"), 7},
+        {HEAD("5"), 5},     {HEAD("0"), 0},     {HEAD("38"), 38},     {HEAD("65536"), 65536},
+        {HEAD("00007"), 7}, {HEAD("999"), 999}, {HEAD("4096"), 4096},
     };
     start();
     learn(HEAD("38"));
@@ -118,6 +121,9 @@ TEST(recall_refuses_any_other_head)
         "GET / HTTP/1.0\r\nHost: somebody\r\n\r\n",
         "POST /event HTTP/1.1\r\nContent-Length:38  \r\nHost: somebody.example:8080\r\n\r\n",
         "POST /event HTTP/1.1\r\nHost: a\r\ncontent-length: 38\r\n\r\n",
+        "POST /event HTTP/1.1\r\nHost: a\r\nUser-Agent: somebody/1.0 (of a name that is longer "
+        "than "
+        "what is compared in one step)\r\nContent-Length: 38\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         char head[200];
@@ -144,7 +150,7 @@ TEST(recall_does_not_remember_what_its_digits_could_change)
         "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\neXPECT: x\r\nContent-Length: 5\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\r\nGET /stats HTTP/1.1\r\nHost: a\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000005\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
@@ -160,6 +166,21 @@ TEST(recall_does_not_remember_what_its_digits_could_change)
         start();
         learn(head);
         CHECK_EQ(find(head), len == HTTP_RECALL_HEAD_BYTES_MAX);
+    }
+}
+
+TEST(recall_takes_no_other_field_for_the_length)
+{
+    static const char *const names[] = {"Content-Lengths", "Xontent-Length", "Content-Lengt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char head[100], other[100];
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\n%s: 38\r\n\r\n", names[i]);
+        snprintf(other, sizeof other, "GET / HTTP/1.1\r\nHost: a\r\n%s: 39\r\n\r\n", names[i]);
+        start();
+        learn(head);
+        CHECK(find(head));
+        CHECK_EQ(found.content_len, 0);
+        CHECK(!find(other));
     }
 }
 
