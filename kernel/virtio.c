@@ -63,6 +63,7 @@ bool virtio_begin(struct virtio_device *device, uint64_t *offered)
     add_status(device, STATUS_ACKNOWLEDGE);
     add_status(device, STATUS_DRIVER);
     *offered = device->transport->read_features(device);
+    log_debug("virtio", "%s offers %#llx", device->name, (unsigned long long)*offered);
     return true;
 }
 
@@ -80,6 +81,7 @@ bool virtio_accept(struct virtio_device *device, uint64_t features)
         return false;
     }
     device->features = features;
+    log_debug("virtio", "%s: features %#llx", device->name, (unsigned long long)features);
     return true;
 }
 
@@ -106,6 +108,7 @@ bool virtio_add_queue(struct virtio_device *device, uint16_t index, struct virtq
         log_error("virtio", "%s does not enable queue %u", device->name, index);
         return false;
     }
+    log_debug("virtio", "%s: queue %u of %u entries", device->name, index, size);
     return true;
 }
 

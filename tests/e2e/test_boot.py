@@ -145,6 +145,15 @@ def check_log(suite):
         expect(after, [], "lines at level info")
 
 
+def check_debug_log(suite):
+    """log=debug: also what the device offers and what is taken of it."""
+    with suite.boot(options="log=debug") as machine:
+        for pattern in (r"debug virtio .* offers 0x[0-9a-f]+", r"debug virtio .*: features 0x",
+                        r"debug virtio .*: queue 1 of \d+ entries"):
+            machine.wait_for(pattern, 2)
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
 def check_port(suite):
     with suite.boot(options="port=80") as machine:
         machine.port = 80
@@ -181,6 +190,7 @@ def run(suite):
         ("DHCP on microvm", suite, check_dhcp, {"options": {"machine": "microvm"}}),
         ("another port", suite, check_port, {}),
         ("log=error", suite, check_log, {}),
+        ("log=debug", suite, check_debug_log, {}),
         ("the line that says it listens", suite, check_boot_line, {}),
         ("unknown option", suite, check_lists_options, {}),
         *[(f"option {words}", suite, check_fails, {"options": words, "pattern": pattern})
