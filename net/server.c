@@ -313,6 +313,19 @@ static void count_turn(uint64_t ns)
     }
 }
 
+/*
+ * No more of the idle than there are descriptors for their FINs: they stay open until the next
+ * batch. For one that is closing may have to give its slot to the next, and then it must be told.
+ */
+static void stop(struct server_conn *conn)
+{
+    if (conn->phase == CONN_HALF_OPEN)
+        tcp_abandon(conn->pcb, 0);
+    else if (conn->phase == CONN_OPEN && conn->deadline == DEADLINE_IDLE && unread_is_empty(conn) &&
+             link_space(1) > 0)
+        turn_retire(conn);
+}
+
 bool server_poll(void)
 {
     const uint64_t now_ns = clock_ns();
@@ -329,6 +342,8 @@ bool server_poll(void)
     timers_run();
     follow_address();
     turns_run();
+    if (server.stopping)
+        conns_each(stop);
     if (server.answered)
         server.config.handlers.on_batch();
     server.worked = link_flush();
@@ -352,14 +367,6 @@ uint64_t server_batch_ns(void)
 
 /* ---- shutting down ---- */
 
-static void stop(struct server_conn *conn)
-{
-    if (conn->phase == CONN_HALF_OPEN)
-        tcp_abandon(conn->pcb, 0);
-    else if (conn->phase == CONN_OPEN && conn->deadline == DEADLINE_IDLE && unread_is_empty(conn))
-        turn_retire(conn);
-}
-
 void server_stop(void)
 {
     server.stopping = true;
@@ -370,7 +377,7 @@ void server_stop(void)
 
 static void look_for_output(struct server_conn *conn)
 {
-    server.output_is_left |= conn->pcb->unsent != NULL || conn->pcb->unacked != NULL;
+    server.output_is_left |= conn->pcb->unacked != NULL;
 }
 
 bool server_is_drained(void)

@@ -450,11 +450,8 @@ void turn_retire(struct server_conn *conn)
         conn->flags |= CONN_CLOSE | CONN_FIN;
         (void)tcp_close(pcb);
     }
-    if (conn->phase == CONN_GONE)
-        return;
-    if ((pcb->flags & TF_NAGLEMEMERR) != 0) /* the FIN, and there was no descriptor for it */
-        retry_later(conn);
-    turn_settle(conn);
+    if (conn->phase != CONN_GONE)
+        turn_settle(conn);
 }
 
 /* Both have closed, and the peer has everything but the acknowledgement of its FIN. */

@@ -11,7 +11,8 @@ from harness import expect
 from test_run import NAME, TOP, Run, instead
 
 # Not of this make: what started these tests may be another.
-ENVIRONMENT = dict(os.environ, MAKEFLAGS="")
+ENVIRONMENT = {name: value for name, value in os.environ.items()
+               if name not in ("MAKEFLAGS", "MAKELEVEL")}
 # Instead of gdb: the machine ends under it, and with it the run.
 GDB = f"""until pid=$(cat /run/tally/{NAME}/machine); do sleep 0.1; done 2>/dev/null
 kill -KILL "$pid"
