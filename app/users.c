@@ -128,6 +128,12 @@ static uint64_t region_slots_for(uint64_t final_slots)
     return final_slots == FIRST_SLOTS ? 0 : final_slots;
 }
 
+/* The table of all users' slots, and the one before it, half as large. */
+static size_t regions_bytes(uint64_t region_slots)
+{
+    return region_slots * (sizeof(uint64_t) + sizeof(uint64_t) / 2);
+}
+
 size_t users_memory_bytes(uint64_t users_max, size_t id_bytes)
 {
     assert(users_max >= 1 && users_max <= USERS_MAX);
@@ -135,7 +141,7 @@ size_t users_memory_bytes(uint64_t users_max, size_t id_bytes)
     const uint64_t arena_end = ALIGN_UP(ARENA_OFFSET + users_max * (LENGTH_BYTES + id_bytes));
     if (arena_end > ARENA_END_MAX)
         return SIZE_MAX;
-    return arena_end + region_slots_for(final_slots_for(users_max)) * 12;
+    return arena_end + regions_bytes(region_slots_for(final_slots_for(users_max)));
 }
 
 uint64_t users_max_within(size_t bytes, size_t id_bytes)
@@ -185,7 +191,7 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
     const uint64_t final_slots = final_slots_for(users_max);
     const uint64_t region_slots = region_slots_for(final_slots);
     /* What lies beyond the arena's last offset and the tables would be of no use. */
-    const size_t useful = (size_t)ARENA_END_MAX + 1 + region_slots * 12;
+    const size_t useful = (size_t)ARENA_END_MAX + 1 + regions_bytes(region_slots);
     bytes = (bytes < useful ? bytes : useful) & ~(size_t)(ALIGN_BYTES - 1);
     uint64_t *const end = (uint64_t *)memory + bytes / sizeof(uint64_t);
 
