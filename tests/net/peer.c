@@ -144,6 +144,15 @@ void peer_take(struct peer *peer)
     rig_poll();
 }
 
+void peer_be_closed(struct peer *peer)
+{
+    peer_send(peer, "c\n");
+    peer_take(peer);
+    EXPECT(peer->fin);
+    peer_send_fin(peer);
+    peer_take(peer);
+}
+
 void peer_expect(struct peer *peer, const char *text)
 {
     peer->received = 0;

@@ -197,5 +197,8 @@ bool peer_next(struct peer *peer, struct rig_segment *segment);
  */
 void peer_take(struct peer *peer);
 
+/* The server closes first, and so has TIME-WAIT. */
+void peer_be_closed(struct peer *peer);
+
 /* peer_take(), and what was received since the last call is `text`. */
 void peer_expect(struct peer *peer, const char *text);

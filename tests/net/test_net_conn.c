@@ -456,10 +456,7 @@ NET_TEST(stopping_forgets_handshakes)
     peer_send_syn(&other);
     EXPECT(peer_take_syn_ack(&other));
     peer_connect(&third);
-    peer_send(&third, "c\n"); /* and TIME-WAIT is nobody's to wait for */
-    peer_take(&third);
-    peer_send_fin(&third);
-    peer_take(&third);
+    peer_be_closed(&third); /* and TIME-WAIT is nobody's to wait for */
     server_stop();
     rig_poll();
     EXPECT_EQ(rig_app.closed, 1);

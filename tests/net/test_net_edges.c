@@ -108,10 +108,7 @@ static uint32_t reopen_after_ms(uint16_t port, uint64_t ms)
 {
     peer_init(&peer, port);
     peer_connect(&peer);
-    peer_send(&peer, "c\n");
-    peer_take(&peer);
-    peer_send_fin(&peer);
-    peer_take(&peer);
+    peer_be_closed(&peer);
     rig_wait_ms(ms);
     const uint32_t used = peer.expected;
     peer.next += 5;

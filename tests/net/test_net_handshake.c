@@ -468,11 +468,7 @@ NET_TEST(a_connection_reopened_in_a_flood_begins_above_the_old_one)
     for (unsigned round = 0; round < 20; round++) {
         peer_init(&peer, (uint16_t)(5000 + round));
         peer_connect(&peer);
-        peer_send(&peer, "c\n");
-        peer_take(&peer);
-        EXPECT(peer.fin);
-        peer_send_fin(&peer);
-        peer_take(&peer);
+        peer_be_closed(&peer);
         flood(70);
         rig_discard();
         const uint32_t used = peer.expected;

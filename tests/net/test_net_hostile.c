@@ -129,10 +129,7 @@ NET_TEST(the_sequence_number_of_another_is_not_given_away)
     for (unsigned round = 0; round < 64; round++) {
         peer_init(&peer, (uint16_t)(4000 + round));
         peer_connect(&peer);
-        peer_send(&peer, "c\n");
-        peer_take(&peer);
-        peer_send_fin(&peer);
-        rig_poll();
+        peer_be_closed(&peer);
         const uint32_t used = peer.expected;
         segment = (struct rig_segment){.address = peer.address,
                                        .port = peer.port,
@@ -160,10 +157,7 @@ NET_TEST(a_connection_that_could_not_be_reopened_chooses_nobodys_number)
     for (unsigned round = 0; round < 32; round++) {
         peer_init(&peer, (uint16_t)(4000 + round));
         peer_connect(&peer);
-        peer_send(&peer, "c\n");
-        peer_take(&peer);
-        peer_send_fin(&peer);
-        rig_poll();
+        peer_be_closed(&peer);
         const uint32_t used = peer.expected;
         peer_init(&busy, (uint16_t)(5000 + round));
         peer_connect(&busy);

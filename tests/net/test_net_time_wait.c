@@ -12,20 +12,19 @@ static void start(void)
     peer_connect(&peer);
 }
 
-/* The server closes first, and so has TIME-WAIT. */
-static void close_from_server(struct peer *p)
+/* From now on: CLOSING_MS of net/deadlines.c. */
+static void expect_ten_seconds(void)
 {
-    peer_send(p, "c\n");
-    peer_take(p);
-    EXPECT(p->fin);
-    peer_send_fin(p);
-    peer_take(p);
+    rig_wait_ms(9000);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    rig_wait_ms(1100);
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
 }
 
 NET_TEST(time_wait_answers_a_repeated_fin)
 {
     start();
-    close_from_server(&peer);
+    peer_be_closed(&peer);
     EXPECT_EQ(rig_app.closed, 1);
     peer.next--;
     peer_send_fin(&peer);
@@ -36,10 +35,7 @@ NET_TEST(time_wait_answers_a_repeated_fin)
     rig_wait_ms(9000);
     peer.next--;
     peer_send_fin(&peer);
-    rig_wait_ms(9000);
-    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
-    rig_wait_ms(1100);
-    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+    expect_ten_seconds();
 }
 
 /* Not from when the application was done with it. */
@@ -52,16 +48,13 @@ NET_TEST(time_wait_begins_with_the_peers_fin)
     EXPECT(peer.fin);
     rig_wait_ms(9000);
     peer_send_fin(&peer);
-    rig_wait_ms(9000);
-    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
-    rig_wait_ms(1100);
-    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+    expect_ten_seconds();
 }
 
 NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
 {
     start();
-    close_from_server(&peer);
+    peer_be_closed(&peer);
     const uint32_t used = peer.expected;
     peer.next += 5;
     peer_send_syn(&peer);
@@ -78,7 +71,7 @@ NET_TEST(a_new_syn_reopens_a_connection_in_time_wait)
 NET_TEST(an_old_syn_does_not_reopen_a_connection_in_time_wait)
 {
     start();
-    close_from_server(&peer);
+    peer_be_closed(&peer);
     peer_segment(&peer, SYN, peer.next - 100, 0, NULL, 0);
     EXPECT(peer_next(&peer, &segment));
     EXPECT_EQ(segment.flags, ACK);
@@ -89,7 +82,7 @@ NET_TEST(time_wait_is_over_after_ten_seconds)
 {
     start();
     const struct rig_levels with_connection = rig_levels();
-    close_from_server(&peer);
+    peer_be_closed(&peer);
     rig_wait_ms(9000);
     peer_send_ack(&peer);
     EXPECT(!peer_next(&peer, &segment));
@@ -108,7 +101,7 @@ NET_TEST(time_wait_does_not_limit_churn)
         peer_init(&peer, (uint16_t)(1024 + round % 60000));
         peer.next += round * 7919;
         peer_connect(&peer);
-        close_from_server(&peer);
+        peer_be_closed(&peer);
         EXPECT_EQ(rig_app.closed, round + 1);
     }
     EXPECT_EQ(rig_counters().connections_accepted, 20000);
