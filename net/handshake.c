@@ -104,6 +104,17 @@ static void free_answer(struct pbuf *p)
     handshake.free = answer;
 }
 
+/* NULL if all are on their way. */
+static struct answer *take_answer(void)
+{
+    struct answer *const answer = handshake.free;
+    if (answer != NULL) {
+        handshake.free = answer->next_free;
+        answer->custom.pbuf.ref = 1;
+    }
+    return answer;
+}
+
 void handshake_init(void)
 {
     const struct netif *const netif = link_netif();
@@ -180,18 +191,20 @@ static void write_answer(struct answer *answer, const struct guard_segment *syn,
 void handshake_answer(const struct guard_segment *syn, const uint8_t *packet, size_t len,
                       bool sound)
 {
-    struct answer *const answer = handshake.free;
-    if (answer == NULL || is_nobody(syn->source) || (!sound && !sum_is_right(packet, len)))
+    if (is_nobody(syn->source) || (!sound && !sum_is_right(packet, len)))
+        return;
+    struct answer *const answer = take_answer();
+    if (answer == NULL)
         return;
     const struct cookie_peer peer = peer_of(syn, syn->number);
     const uint16_t mss = mss_told((const struct tcp_hdr *)(packet + IP_HLEN));
     write_answer(answer, syn, cookie_make(&peer, mss, server.batch_ns));
-    if (!link_transmit(&answer->custom.pbuf, &answer->ethernet,
-                       SIZEOF_ETH_HDR + sizeof answer->packet))
-        return;
-    handshake.free = answer->next_free;
-    answer->custom.pbuf.ref = 1;
-    server.counters.syn_cookies_sent++;
+    /* It is off the list before: link_transmit() reaps, and so puts others there. */
+    if (link_transmit(&answer->custom.pbuf, &answer->ethernet,
+                      SIZEOF_ETH_HDR + sizeof answer->packet))
+        server.counters.syn_cookies_sent++;
+    else
+        free_answer(&answer->custom.pbuf);
 }
 
 /* ---- the ACK that follows ---- */

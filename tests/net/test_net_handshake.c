@@ -426,6 +426,16 @@ NET_TEST(after_server_stop_no_cookie_is_given_or_taken)
     EXPECT_EQ(rig_counters().syn_cookies_accepted, 1);
 }
 
+/* Until it takes no more; nobody takes what it has sent. */
+static void flood_a_stalled_device(void)
+{
+    fake_netdev_stall(true);
+    for (unsigned i = 0; i < 1000 && fake_netdev_receive_free() > 0; i++) {
+        rig_arrive_forged_syn(forged++);
+        rig_poll();
+    }
+}
+
 static void expect_descriptors_left(unsigned ring, unsigned left)
 {
     const struct server_config config = rig_config(16);
@@ -435,14 +445,8 @@ static void expect_descriptors_left(unsigned ring, unsigned left)
     peer_init(&peer, 5000);
     peer_connect(&peer);
     flood(FLOOD);
-    fake_netdev_stall(true);
     const uint64_t answered = rig_counters().syn_cookies_sent;
-    for (unsigned i = 0; i < 1000 && fake_netdev_receive_free() > 0; i++) {
-        const struct rig_segment syn = {
-            .address = 0x0a020000u + i, .port = 4000, .server_port = RIG_PORT, .flags = SYN};
-        EXPECT(rig_arrive(&syn));
-        rig_poll();
-    }
+    flood_a_stalled_device();
     EXPECT_EQ(rig_counters().syn_cookies_sent - answered, ring - left);
     EXPECT_EQ(fake_netdev_transmit_held(), ring - left);
     expect_served(&peer);
@@ -459,6 +463,41 @@ NET_TEST(a_flood_leaves_descriptors_to_those_who_are_connected)
 NET_TEST(a_flood_leaves_descriptors_of_a_small_ring_too)
 {
     expect_descriptors_left(64, 32);
+}
+
+static bool is_done_meanwhile;
+
+bool __real_link_transmit(struct pbuf *token, const void *frame, size_t len);
+bool __wrap_link_transmit(struct pbuf *token, const void *frame, size_t len);
+
+bool __wrap_link_transmit(struct pbuf *token, const void *frame, size_t len)
+{
+    if (is_done_meanwhile)
+        fake_netdev_stall(false);
+    return __real_link_transmit(token, frame, len);
+}
+
+/* To send one answer others are reaped, which are free then: so are they all. */
+NET_TEST(answers_that_the_device_is_done_with_while_one_is_sent_are_used_again)
+{
+    enum { ANSWERS = 256 - 96, OTHERS = 10 };
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    start_flooded();
+    for (unsigned round = 0; round < 3; round++) {
+        fake_netdev_stall(true);
+        for (unsigned i = 0; i < OTHERS; i++)
+            EXPECT(fake_netdev_arrive(frame, rig_ping(RIG_PEER_ADDRESS, 100, frame), false));
+        flood(ANSWERS - OTHERS);
+        EXPECT_EQ(fake_netdev_transmit_held(), ANSWERS);
+        is_done_meanwhile = true;
+        flood(1);
+        is_done_meanwhile = false;
+        const uint64_t answered = rig_counters().syn_cookies_sent;
+        flood_a_stalled_device();
+        EXPECT_EQ(rig_counters().syn_cookies_sent - answered, ANSWERS);
+        fake_netdev_stall(false);
+        rig_discard();
+    }
 }
 
 /* RFC 9293 section 3.6.1. A cookie's number could be anything. */
