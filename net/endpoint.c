@@ -171,6 +171,21 @@ static err_t check_out_of_order(struct tcp_pcb *pcb, struct tcp_hdr *header, u32
     return ERR_OK;
 }
 
+/*
+ * Which window counts: one that is told by a segment which is not older than the last that told
+ * one, and acknowledges nothing older (RFC 9293 section 3.10.7.4; what is old of its data is cut
+ * off before). lwIP takes none that is smaller if the numbers are the same, and any that is larger
+ * if the acknowledgement is. What it compares with makes it do the one or the other.
+ */
+static void judge_window(struct tcp_pcb *pcb, struct tcp_hdr *header)
+{
+    const u32_t first = is_after(pcb->rcv_nxt, header->seqno) ? pcb->rcv_nxt : header->seqno;
+    if (is_after(pcb->snd_wl1, first) || is_after(pcb->lastack, header->ackno))
+        header->wnd = pcb->snd_wnd;
+    else
+        pcb->snd_wl1 = header->seqno - 1;
+}
+
 err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len,
                              struct pbuf *p)
 {
@@ -206,8 +221,10 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
      */
     if (is_after(pcb->rcv_nxt, header->seqno) && !is_after(end, pcb->rcv_nxt))
         return refuse(pcb);
-    if (is_after(header->seqno, pcb->rcv_nxt) && end != header->seqno)
-        return check_out_of_order(pcb, header, end, p);
+    if (is_after(header->seqno, pcb->rcv_nxt) && end != header->seqno &&
+        check_out_of_order(pcb, header, end, p) != ERR_OK)
+        return ERR_VAL;
+    judge_window(pcb, header);
     return ERR_OK;
 }
 

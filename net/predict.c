@@ -74,12 +74,13 @@ static void acknowledge_all(struct tcp_pcb *pcb)
     pcb->rto = (s16_t)((pcb->sa >> 3) + pcb->sv);
 }
 
-/* RFC 9293 section 3.10.7.4: by a segment that is not older than the last that told a window. */
+/*
+ * RFC 9293 section 3.10.7.4: unless the segment is older than the last that told a window. (WL2
+ * need not be asked: what is predicted acknowledges no less than was acknowledged before.)
+ */
 static void update_send_window(struct tcp_pcb *pcb, u32_t number, u32_t ack, tcpwnd_size_t window)
 {
-    if (!TCP_SEQ_LT(pcb->snd_wl1, number) &&
-        !(pcb->snd_wl1 == number && TCP_SEQ_LT(pcb->snd_wl2, ack)) &&
-        !(pcb->snd_wl2 == ack && window > pcb->snd_wnd))
+    if (TCP_SEQ_LT(number, pcb->snd_wl1))
         return;
     pcb->snd_wnd = window;
     if (pcb->snd_wnd_max < window)

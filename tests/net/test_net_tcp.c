@@ -96,6 +96,42 @@ NET_TEST(a_closed_window_is_probed_and_opening_it_goes_on)
     EXPECT_EQ(rig_counters().retransmissions, 1);
 }
 
+/* The handshake's last ACK, and then a request with the same numbers, tell a window. */
+static void expect_no_more_than_window(bool vouched)
+{
+    rig_vouches = vouched;
+    peer_init(&peer, vouched ? 5001 : 5000);
+    peer_send_syn(&peer);
+    EXPECT(peer_take_syn_ack(&peer));
+    peer.window = 64000;
+    peer_send_ack(&peer);
+    rig_poll();
+    peer.window = 500;
+    peer.holds_acks = true;
+    peer_send(&peer, "b4000\n");
+    for (unsigned i = 0; i < 40 && peer.received == 0; i++) {
+        rig_wait_ms(100);
+        peer_take(&peer);
+    }
+    EXPECT_EQ(peer.received, 500);
+    peer.window = 60000;
+    peer.holds_acks = false;
+    peer_send_ack(&peer);
+    for (unsigned i = 0; i < 40; i++)
+        peer_take(&peer);
+    EXPECT_EQ(peer.received, 4000);
+}
+
+/* RFC 9293 section 3.10.7.4: SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK. By lwIP, and predicted. */
+NET_TEST(a_window_that_shrinks_without_news_is_not_exceeded)
+{
+    rig_start_default(16);
+    expect_no_more_than_window(false);
+    EXPECT_EQ(rig_counters().segments_predicted, 0);
+    expect_no_more_than_window(true);
+    EXPECT_EQ(rig_counters().segments_predicted, 1);
+}
+
 NET_TEST(a_segment_of_many_small_answers_is_sent)
 {
     start();
