@@ -154,6 +154,21 @@ static err_t refuse(struct tcp_pcb *pcb)
 }
 
 /*
+ * lwIP ignores every reset in TIME-WAIT (RFC 1337). So a peer that begins anew with a lower number,
+ * and answers our challenge with a reset, could not connect until TIME-WAIT is over. Obeyed is the
+ * one that is just in place; one elsewhere in the window is challenged (RFC 5961 section 3.2). What
+ * is refused here tcp_input() drops without another look at the PCB, so the PCB may be gone.
+ */
+static err_t reset_time_wait(struct tcp_pcb *pcb, u32_t number)
+{
+    if (number == pcb->rcv_nxt)
+        tcp_abandon(pcb, 0);
+    else if (TCP_SEQ_BETWEEN(number, pcb->rcv_nxt + 1, pcb->rcv_nxt + pcb->rcv_wnd - 1))
+        (void)refuse(pcb);
+    return ERR_RST;
+}
+
+/*
  * Segments ahead of what is expected. lwIP keeps the first of them untrimmed, and takes a FIN along
  * when a later segment covers it; both end in an assertion about the window when the gap closes.
  * So what goes beyond the window is refused, and a FIN must come again in order.
@@ -191,7 +206,9 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
 {
     const u8_t flags = TCPH_FLAGS(header);
 
-    /* lwIP judges SYNs and resets well (RFC 5961 sections 3.2 and 4.2). */
+    if (pcb->state == TIME_WAIT && (flags & TCP_RST) != 0)
+        return reset_time_wait(pcb, header->seqno);
+    /* lwIP judges SYNs and other resets well (RFC 5961 sections 3.2 and 4.2). */
     if (pcb->state == LISTEN || pcb->state == TIME_WAIT || (flags & (TCP_SYN | TCP_RST)) != 0)
         return ERR_OK;
     /*

@@ -1,4 +1,5 @@
 /* TIME-WAIT: how long it lasts, and who may come in its place. */
+#include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "tests/net/rig.h"
 
@@ -76,6 +77,75 @@ NET_TEST(an_old_syn_does_not_reopen_a_connection_in_time_wait)
     EXPECT(peer_next(&peer, &segment));
     EXPECT_EQ(segment.flags, ACK);
     EXPECT_EQ(rig_app.opened, 1);
+}
+
+/* A peer whose new number is lower resets what challenges it (RFC 9293 section 3.10.7.3). */
+NET_TEST(a_reset_that_answers_the_challenge_ends_time_wait)
+{
+    start();
+    peer_be_closed(&peer);
+    struct peer again = peer;
+    again.next -= 100000;
+    peer_send_syn(&again);
+    EXPECT(peer_next(&again, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+    peer_segment(&again, RST, segment.ack, 0, NULL, 0);
+    EXPECT(!peer_next(&again, &segment));
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
+    EXPECT_EQ(rig_app.closed, 1);
+    rig_wait_ms(1000);
+    peer_send_syn(&again);
+    EXPECT(peer_take_syn_ack(&again));
+    peer_send_ack(&again);
+    peer_send(&again, "e\n");
+    again.fin = false;
+    peer_expect(&again, "ok\n");
+}
+
+/* A reset that is not just in place; one that lies in the window is challenged (RFC 5961). */
+NET_TEST(a_blind_reset_does_not_end_time_wait)
+{
+    static const struct {
+        uint32_t ahead;
+        bool challenged;
+    } table[] = {{1, true},    {500, true},    {TCP_WND - 1, true}, {TCP_WND, false},
+                 {-1u, false}, {-500u, false}, {1u << 31, false}};
+    start();
+    peer_be_closed(&peer);
+    for (unsigned i = 0; i < sizeof table / sizeof table[0]; i++) {
+        peer_segment(&peer, RST, peer.next + table[i].ahead, 0, NULL, 0);
+        EXPECT_EQ(peer_next(&peer, &segment), table[i].challenged);
+        if (table[i].challenged) {
+            EXPECT_EQ(segment.flags, ACK);
+            EXPECT_EQ(segment.ack, peer.next);
+        }
+        EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    }
+    peer.next--;
+    peer_send_fin(&peer);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT_EQ(segment.flags, ACK);
+    EXPECT_EQ(segment.ack, peer.next);
+}
+
+/* Its checksum is verified before it is obeyed. */
+NET_TEST(a_damaged_reset_does_not_end_time_wait)
+{
+    static uint8_t frame[FAKE_FRAME_BYTES_MAX];
+    start();
+    peer_be_closed(&peer);
+    peer_compose(&peer, "", &segment);
+    segment.flags = RST;
+    const size_t len = rig_frame(&segment, frame);
+    frame[50] ^= 1;
+    EXPECT(fake_netdev_arrive(frame, len, false));
+    rig_poll();
+    EXPECT_EQ(conns_count(CONN_CLOSING), 1);
+    frame[50] ^= 1;
+    EXPECT(fake_netdev_arrive(frame, len, false));
+    rig_poll();
+    EXPECT_EQ(conns_count(CONN_CLOSING), 0);
 }
 
 NET_TEST(time_wait_is_over_after_ten_seconds)
