@@ -15,12 +15,16 @@
 #define UDP_BYTES      8
 #define ICMP_BYTES     8
 
-#define TYPE_IP        0x0800
-#define TYPE_ARP       0x0806
+/* In network order, like FRAGMENT_MASK. */
+#define TYPE_IP       PP_HTONS(0x0800)
+#define TYPE_ARP      PP_HTONS(0x0806)
+#define TYPE_VLAN     PP_HTONS(0x8100)
 
-#define PROTOCOL_ICMP  1
-#define PROTOCOL_TCP   6
-#define PROTOCOL_UDP   17
+#define VLAN_ID_MASK  0x0fff /* of the tag; the rest is the priority */
+
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_TCP  6
+#define PROTOCOL_UDP  17
 
 /* IPv4's version and header length in words, in one byte: no options. */
 #define VERSION_4_WORDS_5 0x45
@@ -147,28 +151,60 @@ static enum guard_kind check_ip(const struct guard_self *self, const uint8_t *ip
     return GUARD_SEGMENT;
 }
 
-/* To us alone or to all; nothing here listens to a multicast group. */
-static bool is_for_us(const struct guard_self *self, const uint8_t *destination)
+/*
+ * What a frame to all may bring: ARP, and UDP that is not for us alone (DHCP). A packet for one
+ * host is discarded if its frame was sent to all (RFC 1122 section 3.3.6).
+ */
+__attribute__((noinline)) static bool is_for_all(const struct guard_self *self,
+                                                 const uint8_t *bytes, size_t len)
 {
     static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    return memcmp(destination, self->mac, 6) == 0 || memcmp(destination, broadcast, 6) == 0;
+    const uint8_t *const ip = bytes + ETHERNET_BYTES;
+    if (memcmp(bytes, broadcast, 6) != 0)
+        return false;
+    return get16(bytes + 12) != TYPE_IP ||
+           (len >= ETHERNET_BYTES + IP_BYTES && ip[9] == PROTOCOL_UDP &&
+            get32(ip + 16) != self->address);
 }
 
-enum guard_kind guard_check(const struct guard_self *self, const uint8_t *bytes, size_t len,
-                            size_t total_len, struct guard_frame *frame)
+/* Nothing here listens to a multicast group. */
+static bool is_for_us(const struct guard_self *self, const uint8_t *bytes, size_t len)
 {
-    if (len < ETHERNET_BYTES || !is_for_us(self, bytes) || (bytes[6] & GROUP_ADDRESS) != 0)
-        return GUARD_REFUSED;
-    switch (read16(bytes + 12)) {
-    case TYPE_IP:
-        return check_ip(self, bytes + ETHERNET_BYTES, len - ETHERNET_BYTES,
-                        total_len - ETHERNET_BYTES, frame);
+    return memcmp(bytes, self->mac, 6) == 0 || is_for_all(self, bytes, len);
+}
+
+/* IEEE 802.1Q section 9.6: VLAN ID 0 says that the tag has a priority alone. One tag is enough. */
+static bool is_priority_tag(const uint8_t *tag, size_t len)
+{
+    return len >= GUARD_TAG_BYTES && (read16(tag) & VLAN_ID_MASK) == 0 &&
+           get16(tag + 2) != TYPE_VLAN;
+}
+
+__attribute__((noinline)) static enum guard_kind check_other(const uint8_t *bytes, size_t len,
+                                                             struct guard_frame *frame)
+{
+    switch (get16(bytes + 12)) {
     case TYPE_ARP:
         if (len < ETHERNET_BYTES + ARP_BYTES)
             return GUARD_REFUSED;
         frame->payload_len = ARP_BYTES;
         return GUARD_ARP;
+    case TYPE_VLAN:
+        if (is_priority_tag(bytes + ETHERNET_BYTES, len - ETHERNET_BYTES))
+            return GUARD_TAGGED;
+        return GUARD_REFUSED;
     default:
         return GUARD_REFUSED;
     }
+}
+
+enum guard_kind guard_check(const struct guard_self *self, const uint8_t *bytes, size_t len,
+                            size_t total_len, struct guard_frame *frame)
+{
+    if (len < ETHERNET_BYTES || !is_for_us(self, bytes, len) || (bytes[6] & GROUP_ADDRESS) != 0)
+        return GUARD_REFUSED;
+    if (get16(bytes + 12) == TYPE_IP)
+        return check_ip(self, bytes + ETHERNET_BYTES, len - ETHERNET_BYTES,
+                        total_len - ETHERNET_BYTES, frame);
+    return check_other(bytes, len, frame);
 }

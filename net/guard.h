@@ -3,9 +3,9 @@
  * lengths that it should not (ARP frames shorter than ARP, TCP options cut off by the end of the
  * segment, UDP lengths beyond the datagram); with what this lets pass it cannot read past an end.
  *
- * Refused too: what this machine never answers (other protocols' frames, fragments, IP options,
- * packets that claim to come from ourselves or from 127/8, segments with flags that contradict
- * each other).
+ * Refused too: what this machine never answers. That is other protocols' and other VLANs' frames,
+ * fragments, IP options, packets that claim to come from ourselves or from 127/8, packets for us
+ * alone in a frame to all, and segments with flags that contradict each other.
  */
 #pragma once
 
@@ -14,6 +14,7 @@
 
 enum guard_kind {
     GUARD_REFUSED,
+    GUARD_TAGGED, /* 802.1Q with VLAN ID 0: a priority and nothing else; see GUARD_TAG_BYTES */
     GUARD_ARP,
     GUARD_IP,      /* for lwIP to judge */
     GUARD_SEGMENT, /* TCP, to our address; `segment` is valid */
@@ -31,6 +32,12 @@ struct guard_frame {
     uint32_t payload_len; /* after the Ethernet header, without padding */
     struct guard_segment segment;
 };
+
+/*
+ * A tag lies between the addresses and the type. Without it the frame means what it meant, and is
+ * to be checked again.
+ */
+#define GUARD_TAG_BYTES 4
 
 /* Our own addresses, as they are in a header. */
 struct guard_self {

@@ -20,8 +20,9 @@
 #include "net/ip_header.h"
 #include "net/lwip_hooks.h"
 
-#define ETHERNET_BYTES 14
-#define SEGMENT_AT     (ETHERNET_BYTES + IP_HLEN)
+#define ETHERNET_BYTES  14
+#define ADDRESSES_BYTES 12 /* the two that a frame begins with */
+#define SEGMENT_AT      (ETHERNET_BYTES + IP_HLEN)
 
 /* Pieces received and not recycled: one batch, and what is held over. */
 #define RECEIVED_MAX     256
@@ -391,7 +392,16 @@ static bool is_dealt_with(const struct guard_frame *frame, const struct netdev_p
     return piece->checksum_valid && link_serve(segment, packet, frame->payload_len);
 }
 
-static void receive_frame(const struct netdev_piece *pieces, size_t count, size_t total_len)
+/* Takes out the tag: the addresses move up to the type. */
+__attribute__((noinline)) static void untag(struct netdev_piece *piece)
+{
+    memmove(piece->bytes + GUARD_TAG_BYTES, piece->bytes, ADDRESSES_BYTES);
+    piece->bytes += GUARD_TAG_BYTES;
+    piece->len -= GUARD_TAG_BYTES;
+}
+
+/* False: it is to be received again, without the tag that it had. */
+static bool receive_frame(struct netdev_piece *pieces, size_t count, size_t total_len)
 {
     struct guard_frame frame;
     enum guard_kind kind = GUARD_REFUSED;
@@ -400,13 +410,17 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
         kind = guard_check(&link_state.self, pieces[0].bytes, pieces[0].len, total_len, &frame);
     if (kind == GUARD_REFUSED) {
         refuse(pieces, count);
-        return;
+        return true;
+    }
+    if (kind == GUARD_TAGGED) {
+        untag(&pieces[0]);
+        return false;
     }
 
     link_state.source = pieces[0].bytes + 6;
     if (kind == GUARD_SEGMENT && count == 1 && is_dealt_with(&frame, &pieces[0])) {
         recycle(&pieces[0]);
-        return;
+        return true;
     }
     struct pbuf *const p = wrap_frame(pieces, count, frame.payload_len);
     if (kind == GUARD_SEGMENT)
@@ -415,6 +429,7 @@ static void receive_frame(const struct netdev_piece *pieces, size_t count, size_
         give_to_lwip(p, pieces[0].checksum_valid);
     else
         etharp_input(p, &link_state.netif);
+    return true;
 }
 
 size_t link_receive(void)
@@ -427,7 +442,7 @@ size_t link_receive(void)
         link_space(link_state.receive_space) < link_state.receive_space)
         return 0;
     const size_t count = netdev_receive(pieces, NETDEV_PIECES_MAX);
-    for (size_t first = 0; first < count; frames++) {
+    for (size_t first = 0; first < count;) {
         size_t last = first;
         size_t total_len = pieces[first].len;
         while (pieces[last].more) {
@@ -435,8 +450,10 @@ size_t link_receive(void)
             assert(last < count);
             total_len += pieces[last].len;
         }
-        receive_frame(&pieces[first], last - first + 1, total_len);
-        first = last + 1;
+        if (receive_frame(&pieces[first], last - first + 1, total_len)) {
+            first = last + 1;
+            frames++;
+        }
     }
     return frames;
 }

@@ -261,6 +261,151 @@ NET_TEST(a_closed_port_is_answered_with_a_reset)
     EXPECT_EQ(segment.ack, 78);
 }
 
+/* ---- frames that are sent to all ---- */
+
+static void arrive_at_all(size_t len)
+{
+    memset(frame, 0xff, 6);
+    EXPECT(fake_netdev_arrive(frame, len, true));
+    rig_poll();
+}
+
+/* To a port that nobody has; no checksum. */
+static size_t write_datagram(uint32_t destination)
+{
+    const size_t len = rig_ping(RIG_PEER_ADDRESS, 0, frame);
+    frame[23] = 17;
+    put32(frame + 30, destination);
+    put16(frame + 34, 4000);
+    put16(frame + 36, 9);
+    put16(frame + 38, 8);
+    put16(frame + 40, 0);
+    put16(frame + 24, 0);
+    put16(frame + 24, checksum16(frame + 14, 20, 0));
+    return len;
+}
+
+/* RFC 1122 section 3.3.6: or each machine on the link would answer. */
+NET_TEST(what_is_for_us_alone_is_not_answered_if_it_was_sent_to_all)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_compose(&peer, "e\n", &segment);
+    arrive_at_all(rig_frame(&segment, frame));
+    segment.flags = SYN;
+    segment.port = 5001;
+    segment.len = 0;
+    arrive_at_all(rig_frame(&segment, frame));
+    segment.server_port = 9;
+    arrive_at_all(rig_frame(&segment, frame));
+    arrive_at_all(rig_ping(RIG_PEER_ADDRESS, 100, frame));
+    arrive_at_all(write_datagram(RIG_SERVER_ADDRESS));
+    EXPECT_EQ(rig_counters().dropped_frames, 5);
+    arrive_at_all(write_datagram(0xffffffff));
+    EXPECT_EQ(rig_counters().dropped_frames, 5);
+    EXPECT_EQ(fake_netdev_take(frame), 0);
+    EXPECT_EQ(rig_app.requests, 0);
+    EXPECT(fake_netdev_arrive(frame, write_datagram(RIG_SERVER_ADDRESS), true));
+    EXPECT_EQ(rig_other(frame), 14 + 20 + 8 + 28); /* ICMP: nobody is there */
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+/* ---- tags ---- */
+
+static size_t put_tag(size_t len, uint16_t tag)
+{
+    memmove(frame + 16, frame + 12, len - 12);
+    put16(frame + 12, 0x8100);
+    put16(frame + 14, tag);
+    return len + 4;
+}
+
+static void arrive_tagged(const char *text, uint8_t flags, uint16_t tag)
+{
+    peer_compose(&peer, text, &segment);
+    segment.flags = flags;
+    EXPECT(fake_netdev_arrive(frame, put_tag(rig_frame(&segment, frame), tag), rig_vouches));
+}
+
+/* IEEE 802.1Q: VLAN ID 0 is none. */
+NET_TEST(a_frame_with_a_priority_tag_is_as_good_as_one_without)
+{
+    static char lines[2201];
+    rig_start_default(16);
+    memcpy(frame, arp_request, 42);
+    EXPECT(fake_netdev_arrive(frame, put_tag(42, 0), false));
+    EXPECT_EQ(rig_other(frame), 42);
+    EXPECT(memcmp(frame + 12, "\x08\x06\0\1\x08\0\6\4\0\2", 10) == 0);
+    EXPECT(fake_netdev_arrive(frame, put_tag(rig_ping(RIG_PEER_ADDRESS, 10, frame), 0), false));
+    EXPECT_EQ(rig_other(frame), 52);
+    peer_init(&peer, 5000);
+    arrive_tagged("", SYN, 0xe000);
+    EXPECT(peer_take_syn_ack(&peer));
+    arrive_tagged("", ACK, 0);
+    for (unsigned vouched = 0; vouched < 2; vouched++) {
+        rig_vouches = vouched != 0;
+        arrive_tagged("e\n", PSH | ACK, 0x3000);
+        peer.next += 2;
+        peer_expect(&peer, "ok\n");
+    }
+    EXPECT_EQ(rig_counters().segments_predicted, 1);
+    /* In several pieces, and out of order. */
+    for (unsigned i = 0; i < sizeof lines - 1; i += 2)
+        memcpy(lines + i, "e\n", 2);
+    fake_netdev_scatter(1);
+    peer.next += 2;
+    arrive_tagged(lines, PSH | ACK, 0);
+    rig_poll();
+    peer.next -= 2;
+    arrive_tagged("e\n", PSH | ACK, 0);
+    rig_poll();
+    EXPECT_EQ(rig_app.requests, 2 + 1 + 1100);
+    EXPECT_EQ(rig_counters().dropped_frames, 0);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+NET_TEST(a_tagged_packet_longer_than_its_frame_is_refused)
+{
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_compose(&peer, "e\n", &segment);
+    for (uint32_t more = 0; more < 5; more++) {
+        const size_t len = rig_frame(&segment, frame);
+        put16(frame + 16, get16(frame + 16) + 4 - more);
+        put16(frame + 24, 0);
+        put16(frame + 24, checksum16(frame + 14, 20, 0));
+        EXPECT(fake_netdev_arrive(frame, put_tag(len, 0), true));
+        rig_poll();
+        EXPECT_EQ(rig_app.requests, more == 4);
+    }
+    EXPECT_EQ(rig_counters().dropped_frames, 4);
+}
+
+NET_TEST(another_vlans_frames_are_refused_and_counted)
+{
+    static const uint16_t tags[] = {1, 2, 100, 0xfff, 0xe001};
+    rig_start_default(16);
+    peer_init(&peer, 5000);
+    for (unsigned i = 0; i < sizeof tags / sizeof tags[0]; i++) {
+        arrive_tagged("", SYN, tags[i]);
+        memcpy(frame, arp_request, 42);
+        EXPECT(fake_netdev_arrive(frame, put_tag(42, tags[i]), false));
+        EXPECT_EQ(rig_other(frame), 0);
+        EXPECT(!peer_next(&peer, &segment));
+        EXPECT_EQ(rig_counters().dropped_frames, 2 * (i + 1));
+    }
+    /* Nor is there more than one tag. */
+    arrive_tagged("", SYN, 0);
+    EXPECT(peer_next(&peer, &segment));
+    EXPECT(fake_netdev_arrive(frame, put_tag(put_tag(rig_frame(&segment, frame), 0), 0), true));
+    rig_poll();
+    EXPECT_EQ(rig_counters().dropped_frames, 11);
+    EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
 /* Every frame of a conversation with every bit of its headers turned, and random ones. */
 NET_TEST(damaged_frames_do_no_harm)
 {

@@ -1,4 +1,5 @@
 #include "net/guard.h"
+#include "tests/octets.h"
 #include "tests/test.h"
 
 static const struct guard_self self = {{2, 0, 0, 0, 0, 2}, 0x0200000a};
@@ -84,6 +85,71 @@ TEST(guard_refuses_what_contradicts_itself)
     CHECK_EQ(check_changed(20, 0x40), GUARD_SEGMENT); /* "don't fragment" */
     CHECK_EQ(check_changed(33, 3), GUARD_IP);         /* to another address */
     CHECK_EQ(check_changed(23, 47), GUARD_IP);        /* a protocol lwIP will refuse */
+}
+
+/* `bytes`, once they are sent to all. */
+static enum guard_kind check_broadcast(void)
+{
+    memset(bytes, 0xff, 6);
+    return check_bytes();
+}
+
+static enum guard_kind check_broadcast_protocol(uint8_t protocol)
+{
+    memcpy(bytes, syn, sizeof syn);
+    bytes[23] = protocol;
+    put16(bytes + 38, 24); /* a UDP length */
+    return check_broadcast();
+}
+
+/* RFC 1122 section 3.3.6. */
+TEST(guard_takes_of_what_is_sent_to_all_only_arp_and_udp_to_all)
+{
+    CHECK_EQ(check_broadcast_protocol(6), GUARD_REFUSED);
+    CHECK_EQ(check_broadcast_protocol(1), GUARD_REFUSED);
+    CHECK_EQ(check_broadcast_protocol(47), GUARD_REFUSED);
+    CHECK_EQ(check_broadcast_protocol(17), GUARD_REFUSED);
+    put32(bytes + 30, 0xffffffff);
+    CHECK_EQ(check_broadcast(), GUARD_IP);
+    put32(bytes + 30, 0x0a000003);
+    CHECK_EQ(check_broadcast(), GUARD_IP); /* as DHCP may, to an address that is not ours yet */
+    for (size_t len = 14; len < 14 + 20; len++)
+        CHECK_EQ(guard_check(&self, bytes, len, sizeof syn, &frame), GUARD_REFUSED);
+    /* To all, and no less. */
+    for (unsigned i = 0; i < 6; i++) {
+        (void)check_broadcast();
+        bytes[i] = 0xfe;
+        CHECK_EQ(guard_check(&self, bytes, sizeof syn, sizeof syn, &frame), GUARD_REFUSED);
+    }
+    const uint8_t arp[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [12] = 8, 6};
+    CHECK_EQ(guard_check(&self, arp, 42, 42, &frame), GUARD_ARP);
+}
+
+static enum guard_kind check_tagged(uint16_t tag, size_t len)
+{
+    memcpy(bytes, syn, 12);
+    put16(bytes + 12, 0x8100);
+    put16(bytes + 14, tag);
+    memcpy(bytes + 16, syn + 12, sizeof syn - 12);
+    return guard_check(&self, bytes, len, 62, &frame);
+}
+
+TEST(guard_tells_a_priority_tag_from_another_vlans)
+{
+    CHECK_EQ(check_tagged(0, 62), GUARD_TAGGED);
+    for (unsigned bit = 0; bit < 16; bit++)
+        CHECK_EQ(check_tagged((uint16_t)(1 << bit), 62), bit < 12 ? GUARD_REFUSED : GUARD_TAGGED);
+    /* The tag must be there, and the type behind it. */
+    for (size_t len = 14; len < 18; len++)
+        CHECK_EQ(check_tagged(0, len), GUARD_REFUSED);
+    CHECK_EQ(check_tagged(0, 18), GUARD_TAGGED);
+    put16(bytes + 16, 0x8100); /* one behind the other */
+    CHECK_EQ(guard_check(&self, bytes, 62, 62, &frame), GUARD_REFUSED);
+    (void)check_tagged(0, 62);
+    bytes[5] = 3; /* another machine's */
+    CHECK_EQ(guard_check(&self, bytes, 62, 62, &frame), GUARD_REFUSED);
+    memset(bytes, 0xff, 6);
+    CHECK_EQ(guard_check(&self, bytes, 62, 62, &frame), GUARD_TAGGED);
 }
 
 TEST(guard_wants_options_whole_up_to_their_end)
