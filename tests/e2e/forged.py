@@ -15,8 +15,8 @@ SO_ATTACH_FILTER = 26
 SOL_PACKET = 263
 PACKET_VNET_HDR = 15
 NO_OFFLOAD = bytes(10)  # struct virtio_net_hdr
-# The kernel takes a segment with this for one of its own, and the device vouches for its checksum.
-CHECKSUM_TO_FILL_IN = struct.pack("=BBHHHH", 1, 0, 0, 0, 34, 16)
+TAG_BYTES = 4  # of 802.1Q
+BROADCAST = b"\xff" * 6
 WRAP = 1 << 32
 
 _numbers = itertools.count(100)
@@ -71,16 +71,14 @@ class Host:
         self.vouched = vouched
         self.address = machine.host_address.rsplit(".", 1)[0] + f".{10 + number % 240}"
         self.mac = b"\x02\x7a\x11" + struct.pack("!I", number)[1:]
+        self.tag = None  # in front of each frame's type, if there is one: priority and VLAN
         self.server_mac = bytes.fromhex(mac_of(machine).replace(":", ""))
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._only_for_us()
         self.sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         self.sock.bind((machine.tap, 0))
         self._ports = itertools.count(20000 + 100 * number)
-        # Who asks is known: it need not ask for us.
-        self.frame(0x0806, struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, self.mac,
-                                       socket.inet_aton(self.address), bytes(6),
-                                       socket.inet_aton(machine.address)))
+        self.ask_arp()  # who asks is known: it need not ask for us
 
     def __enter__(self):
         return self
@@ -98,12 +96,31 @@ class Host:
             "@HxxxxxxP", 4, ctypes.addressof(self._program)))
 
     def frame(self, kind, payload, offload=NO_OFFLOAD):
+        if self.tag is not None:
+            kind, payload = 0x8100, struct.pack("!HH", self.tag, kind) + payload
         self.sock.send(offload + self.server_mac + self.mac + struct.pack("!H", kind) + payload)
+
+    def ask_arp(self):
+        self.frame(0x0806, struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, self.mac,
+                                       socket.inet_aton(self.address), bytes(6),
+                                       socket.inet_aton(self.machine.address)))
 
     def packet(self, protocol, payload, source=None, fragment=0, identification=1,
                offload=NO_OFFLOAD):
         self.frame(0x0800, ip_packet(source or self.address, self.machine.address, protocol,
                                      payload, fragment, identification), offload)
+
+    def frames(self, kind, seconds):
+        """The frames of that type that come to this host."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.sock.settimeout(left)
+            try:
+                frame = self.sock.recv(65536)[len(NO_OFFLOAD):]
+            except socket.timeout:
+                return
+            if frame[:6] == self.mac and frame[12:14] == struct.pack("!H", kind):
+                yield frame
 
     # ---- TCP
 
@@ -116,29 +133,23 @@ class Host:
             self.window if window is None else window, options, data, urgent, summed)
 
     def send(self, flags, data=b"", **fields):
+        # The kernel takes a segment with this for one of its own, and the device vouches for it.
+        start = 34 if self.tag is None else 34 + TAG_BYTES
+        to_fill_in = struct.pack("=BBHHHH", 1, 0, 0, 0, start, 16)
         self.packet(6, self.segment(flags, data, summed=not self.vouched, **fields),
-                    offload=CHECKSUM_TO_FILL_IN if self.vouched else NO_OFFLOAD)
+                    offload=to_fill_in if self.vouched else NO_OFFLOAD)
 
     def receive(self, seconds=5.0):
         """The next segment to this port, or None."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.sock.settimeout(left)
-            try:
-                frame = self.sock.recv(65536)[len(NO_OFFLOAD):]
-            except socket.timeout:
-                return None
-            if frame[:6] != self.mac or frame[12:14] != b"\x08\x00" or frame[23] != 6:
-                continue
+        for frame in self.frames(0x0800, seconds):
             length = struct.unpack("!H", frame[16:18])[0]
-            segment = Segment(frame[34:14 + length])
-            if segment.port == self.port:
+            if frame[23] == 6 and (segment := Segment(frame[34:14 + length])).port == self.port:
                 return segment
         return None
 
-    def begin(self, isn=1000000, options=MSS_1460, window=65535, data=b""):
-        """SYN, and the answer to it."""
-        self.port = next(self._ports)
+    def begin(self, isn=1000000, options=MSS_1460, window=65535, data=b"", port=None):
+        """SYN, from a new port unless told otherwise, and the answer to it."""
+        self.port = port or next(self._ports)
         self.window = window
         self.seq, self.ack = isn, 0
         self.send(SYN, data, options=options)

@@ -3,7 +3,8 @@ it; the events counted are exactly those that were answered."""
 
 import time
 
-from forged import ACK, FIN, PSH, RST, SYN, URG, WRAP, Host, ip_packet, tcp_segment
+from forged import (ACK, BROADCAST, FIN, MSS_1460, PSH, RST, SYN, URG, WRAP, Host, ip_packet,
+                    tcp_segment)
 from harness import expect
 from hostile import Honest, metric
 from wire import EVENT, Client, event, get
@@ -62,6 +63,35 @@ def check_reset_in_place(host, machine):
         host.say(data[cut:])
         answer = host.receive()
         expect(answer is not None and answer.flags & RST != 0, True, f"afterwards: {answer!r}")
+
+
+def be_closed(host):
+    """The server closes first, and so has TIME-WAIT."""
+    host.say(get("/health", "Connection: close"))
+    segment = host.receive()
+    while segment is not None and not segment.flags & FIN:
+        segment = host.receive()
+    host.ack = (segment.seq + len(segment.data) + 1) % WRAP
+    host.send(FIN | ACK)
+    host.seq += 1
+    expect_ack(host, "a FIN")
+
+
+def check_reset_in_time_wait(host, machine):
+    """Who begins anew with a lower number resets what challenges it, and can connect then."""
+    host.connect()
+    be_closed(host)
+    lower = host.seq - 100000
+    host.send(SYN, seq=lower, options=MSS_1460)
+    expect_ack(host, "a SYN with a lower number")
+    host.send(RST, seq=host.seq + 500)
+    expect_ack(host, "a reset 500 ahead")
+    host.send(FIN | ACK, seq=host.seq - 1)
+    expect_ack(host, "an old FIN")
+    host.send(RST)
+    expect_silence(host, "a reset in place")
+    host.connect(isn=lower, port=host.port)
+    expect_counted(host, machine)
 
 
 def check_syn_in_window(host, machine):
@@ -258,6 +288,23 @@ def check_small_window(host, machine):
     expect_alive(host)
 
 
+def check_window_shrinks(host, machine):
+    """The request tells a smaller window than the handshake, with the same numbers."""
+    host.connect(window=64000)
+    host.window = 500
+    host.say(get("/metrics"))
+    began, most = time.monotonic(), 0
+    while time.monotonic() - began < 2:
+        answer = host.receive(0.5)
+        if answer is not None:
+            most = max(most, (answer.seq - host.ack) % WRAP + len(answer.data))
+    expect(most <= 500, True, f"{most} octets into a window of 500")
+    host.window = 65535
+    host.send(ACK)
+    expect(host.answer(15)[0], 200)
+    expect_counted(host, machine)
+
+
 def check_retransmits(host, machine):
     """An answer that is not acknowledged comes again, the same, and the event counts once."""
     host.connect()
@@ -328,6 +375,40 @@ def check_truncated(host, machine):
     expect_counted(host, machine)
 
 
+# ---- Ethernet
+
+def check_sent_to_all(host, machine):
+    """What is for the machine alone is not answered if its frame is for all (RFC 1122 3.3.6)."""
+    host.connect()
+    server_mac, host.server_mac = host.server_mac, BROADCAST
+    host.send(ACK | PSH, event())
+    expect_silence(host, "an event to all")
+    host.port += 1
+    host.send(SYN, ack=0, options=MSS_1460)
+    expect_silence(host, "a SYN to all")
+    host.port -= 1
+    host.server_mac = server_mac
+    expect_counted(host, machine)
+
+
+def check_tags(host, machine):
+    """A priority tag is no VLAN's: its frames are as good as any. Another VLAN's are refused."""
+    for priority in (0, 7):
+        host.tag = priority << 13
+        host.ask_arp()
+        expect(next(host.frames(0x0806, 5), None) is not None, True, "an answer to ARP")
+        host.connect()
+        expect_counted(host, machine)
+    before = metric(machine, "tally_dropped_frames_total")
+    for vlan in (1, 4095):
+        host.tag = vlan
+        host.send(ACK | PSH, event())
+        expect_silence(host, f"a frame of VLAN {vlan}")
+    expect(metric(machine, "tally_dropped_frames_total") >= before + 2, True, "counted")
+    host.tag = None
+    expect_counted(host, machine)
+
+
 # ---- with the host's own TCP
 
 def check_ends_everywhere(suite, machine, reset):
@@ -379,6 +460,7 @@ def run(suite):
         ("resets in the window, but not in place", check_reset_in_window),
         ("resets outside of the window", check_reset_outside),
         ("resets in place", check_reset_in_place),
+        ("resets in TIME-WAIT", check_reset_in_time_wait),
         ("SYNs on a connection", check_syn_in_window),
         ("data that acknowledges what was not sent", check_data_of_unsent_acknowledged),
         ("data outside of the window", check_data_outside),
@@ -398,11 +480,14 @@ def run(suite):
             b"\x02\x04\x05\xb4\x02\x04\0\x01", b"\x01\x01\x02\x04\0\x20\x04\x02")],
         ("a closed window", check_zero_window),
         ("a window of 40 octets", check_small_window),
+        ("a window that shrinks", check_window_shrinks),
         ("an answer not acknowledged", check_retransmits),
         ("flags that contradict each other", check_flags),
         ("LAND", check_land),
         ("a SYN again", check_half_open_again),
         ("truncated packets", check_truncated),
+        ("frames to all", check_sent_to_all),
+        ("VLAN tags", check_tags),
     ]
     # By lwIP and past it.
     for vouched, suffix in ((False, ""), (True, ", vouched for")):
