@@ -42,6 +42,9 @@
 
 /* ---- options ---- */
 
+/* In the order of the option's choices. The second is for whoever wants to know if it boots. */
+enum after_boot { AFTER_BOOT_SERVE, AFTER_BOOT_STOP };
+
 static struct {
     struct address address; /* zero: DHCP */
     uint64_t port;
@@ -50,6 +53,7 @@ static struct {
     uint64_t connections_max; /* 0: as many as a share of memory allows */
     uint64_t idle_ms, head_ms, body_ms, send_ms, linger_ms;
     uint64_t log_level;
+    uint64_t after_boot; /* enum after_boot */
 } options = {
     .port = 8080,
     .user_id_bytes = 16,
@@ -113,6 +117,12 @@ static const struct cmdline_option option_table[] = {
      .kind = CMDLINE_CHOICE,
      .choices = "error|warn|info|debug", /* in the order of enum log_level */
      .target = &options.log_level},
+    {.name = "after-boot",
+     .value = "serve|stop",
+     .help = "stop: power off when it is ready to serve; serve",
+     .kind = CMDLINE_CHOICE,
+     .choices = "serve|stop",
+     .target = &options.after_boot},
     VIRTIO_MMIO_OPTION,
 };
 
@@ -267,6 +277,9 @@ int main(void)
     if (!read_options() || !netdev_init() || !make_server(&config))
         return EXIT_FAILURE;
     clock_settle();
+    kernel_boot_is_over();
+    if (options.after_boot == AFTER_BOOT_STOP)
+        return EXIT_SUCCESS;
     serve();
     drain();
     char text[STATS_TEXT_BYTES_MAX];

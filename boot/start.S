@@ -4,9 +4,14 @@
  * On entry (PVH): 32-bit protected mode, flat segments, paging and interrupts off, EBX = physical
  * address of hvm_start_info. No stack. The ELF loader has zeroed .bss.
  *
- * On the way: check that the processor has what every line after this takes for granted, map the
- * first 4 GiB one to one with pages of 2 MiB (memory.c replaces that map by the final one), switch
- * SSE on, enter long mode with no-execute and write-protect active, call pvh_enter().
+ * On the way: check that the processor has what every line after this takes for granted, switch to
+ * the tables below, which map the first 4 GiB one to one with pages of 2 MiB, enter long mode with
+ * no-execute and write-protect active, have ring 0 set up (kernel/ring0/setup.c), leave for ring 3,
+ * call pvh_enter() there.
+ *
+ * Under kvm_pvm, a KVM without hardware virtualization, all of ring 0 is interpreted, a subset of
+ * the instructions: there is no LDMXCSR, for one, and each costs about a microsecond. So the tables
+ * are filled in by the assembler, and the floating point unit is set up in ring 3.
  */
 #define CR0_MP         (1 << 1)
 #define CR0_EM         (1 << 2)
@@ -15,6 +20,7 @@
 #define CR0_WP         (1 << 16)
 #define CR0_PG         (1 << 31)
 #define CR4_PAE        (1 << 5)
+#define CR4_MCE        (1 << 6)
 #define CR4_OSFXSR     (1 << 9)
 #define CR4_OSXMMEXCPT (1 << 10)
 #define MSR_EFER       0xc0000080
@@ -24,9 +30,18 @@
 #define CPUID_EDX_LM   (1 << 29)
 #define PAGE_PRESENT   (1 << 0)
 #define PAGE_WRITE     (1 << 1)
+#define PAGE_USER      (1 << 2)
+#define PAGE_ACCESSED  (1 << 5)
+#define PAGE_DIRTY     (1 << 6)
 #define PAGE_LARGE     (1 << 7)
+#define PAGE_NX        (1 << 63)
+#define LARGE_BYTES    0x200000
+#define IMAGE_ENTRIES  8        /* pages of 2 MiB that the image may lie in: see boot/image.ld */
 #define CODE_SELECTOR  0x08
 #define DATA_SELECTOR  0x10
+#define RING3_DATA     0x1b
+#define RING3_CODE     0x23
+#define RFLAGS_FIXED   0x02     /* interrupts off, no right to ports */
 #define COM1           0x3f8
 #define COM1_LSR       0x3fd
 #define DEBUG_EXIT     0xf4
@@ -65,22 +80,7 @@ boot_start:
     cmpl $(CPUID_EDX_LM | CPUID_EDX_NX), %edx
     jne boot_cpu_unfit
 
-    /* Four page directories, one after the other: 2,048 pages of 2 MiB. */
-    movl $boot_pd, %edi
-    movl $(PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE), %eax
-    movl $2048, %ecx
-1:  movl %eax, (%edi)
-    addl $0x200000, %eax
-    addl $8, %edi
-    decl %ecx
-    jnz 1b
-    movl $(boot_pd + 0x0000 + PAGE_PRESENT + PAGE_WRITE), boot_pdpt
-    movl $(boot_pd + 0x1000 + PAGE_PRESENT + PAGE_WRITE), boot_pdpt + 8
-    movl $(boot_pd + 0x2000 + PAGE_PRESENT + PAGE_WRITE), boot_pdpt + 16
-    movl $(boot_pd + 0x3000 + PAGE_PRESENT + PAGE_WRITE), boot_pdpt + 24
-    movl $(boot_pdpt + PAGE_PRESENT + PAGE_WRITE), boot_pml4
-
-    movl $(CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT), %eax
+    movl $(CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT), %eax
     movl %eax, %cr4
     movl $boot_pml4, %eax
     movl %eax, %cr3
@@ -124,15 +124,35 @@ boot_long_mode:
     xorl %eax, %eax
     movl %eax, %fs
     movl %eax, %gs
+    movl $__ring0_stack_top, %esp
+    movl %esi, %ebx                 /* hvm_start_info; ring0_init() keeps EBX */
+    call ring0_init
+    movl %ebx, %edi                 /* 32-bit writes clear the upper halves */
+    movq boot_tsc, %rsi
+    movl $RING3_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    pushq $RING3_DATA
+    pushq $__stack_top
+    pushq $RFLAGS_FIXED
+    pushq $RING3_CODE
+    pushq $boot_ring3
+    iretq
+    .size boot_start, . - boot_start
+
+    /* In ring 3, RDI and RSI as pvh_enter() takes them. */
+    .section .text.ring3_entry, "ax"
+boot_ring3:
     ldmxcsr boot_mxcsr
     fninit
-    movl $__stack_top, %esp
     xorl %ebp, %ebp
-    movl %esi, %edi                 /* 32-bit writes clear the upper halves */
-    movq boot_tsc, %rsi
     call pvh_enter
     ud2
-    .size boot_start, . - boot_start
+
+    .section .rodata.ring3_entry, "a"
+    .balign 4
+boot_mxcsr:
+    .long 0x1f80                    /* all exceptions masked, round to nearest */
 
     .section .rodata.boot, "a"
     .balign 8
@@ -143,20 +163,38 @@ boot_gdt:
 boot_gdt_pointer:
     .word . - boot_gdt - 1
     .long boot_gdt
-    .balign 4
-boot_mxcsr:
-    .long 0x1f80                    /* all exceptions masked, round to nearest */
 boot_cpu_unfit_text:
     .asciz "tally: this processor lacks long mode or no-execute pages\n"
 
-    .section .bss.boot, "aw", @nobits
+    /*
+     * All of the first 4 GiB: where the image may lie for ring 0, until paging_init() maps it by
+     * its sections; the rest for ring 3, not executable.
+     */
+    .section .data.boot, "aw"
+    .globl boot_pdpt, boot_pd
     .balign 4096
 boot_pml4:
-    .skip 4096
+    .quad boot_pdpt + PAGE_PRESENT + PAGE_WRITE + PAGE_USER + PAGE_ACCESSED
+    .zero 511 * 8
 boot_pdpt:
-    .skip 4096
+    .irp directory, 0, 1, 2, 3
+    .quad boot_pd + \directory * 4096 + PAGE_PRESENT + PAGE_WRITE + PAGE_USER + PAGE_ACCESSED
+    .endr
+    .zero 508 * 8
 boot_pd:
-    .skip 4 * 4096
+    .set page, 0
+    .rept IMAGE_ENTRIES
+    .quad page + PAGE_PRESENT + PAGE_WRITE + PAGE_ACCESSED + PAGE_DIRTY + PAGE_LARGE
+    .set page, page + LARGE_BYTES
+    .endr
+    .rept 2048 - IMAGE_ENTRIES
+    .quad page + PAGE_PRESENT + PAGE_WRITE + PAGE_USER + PAGE_ACCESSED + PAGE_DIRTY + PAGE_LARGE + \
+        PAGE_NX
+    .set page, page + LARGE_BYTES
+    .endr
+
+    .section .bss.boot, "aw", @nobits
+    .balign 8
 boot_tsc:
     .skip 8
 

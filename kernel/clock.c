@@ -15,8 +15,10 @@
 
 #include "kernel/acpi.h"
 #include "kernel/cpu.h"
+#include "kernel/kvmclock.h"
 #include "kernel/log.h"
 #include "kernel/panic.h"
+#include "kernel/ports.h"
 #include "kernel/rtc.h"
 
 #define CPUID_LEAF_TSC            0x15u
@@ -153,6 +155,8 @@ static struct measurement measure(const struct counter *counter, const struct re
     return m;
 }
 
+static bool kvmclock_is_used;
+
 static bool hz_is_plausible(uint64_t hz)
 {
     return hz >= HZ_MIN && hz <= HZ_MAX;
@@ -214,8 +218,12 @@ static struct measurement measure_by_pit(uint64_t error_ppm_max)
     return (struct measurement){0, UINT64_MAX};
 }
 
-static uint64_t hz_from_cpuid(const char **source)
+static uint64_t hz_by_name(const char **source)
 {
+    if (kvmclock_is_used) {
+        *source = "kvmclock";
+        return kvmclock_tsc_hz();
+    }
     if (cpu_has_leaf(CPUID_LEAF_TSC)) {
         const struct cpu_cpuid r = cpu_cpuid(CPUID_LEAF_TSC, 0);
 
@@ -225,12 +233,12 @@ static uint64_t hz_from_cpuid(const char **source)
     }
     if (cpu_hypervisor_leaf_max() >= CPUID_LEAF_HYPERVISOR_TSC) {
         *source = "CPUID 0x40000010";
-        return (uint64_t)cpu_cpuid(CPUID_LEAF_HYPERVISOR_TSC, 0).eax * 1000;
+        return (uint64_t)cpu_vmm_cpuid(CPUID_LEAF_HYPERVISOR_TSC).eax * 1000;
     }
     return 0;
 }
 
-static struct measurement named; /* by CPUID; hz is 0 if it names none that can be */
+static struct measurement named; /* by kvmclock or CPUID; hz is 0 if it names none that can be */
 static const char *clock_source;
 
 /* The frequency by the first of all sources that works, which it names in clock_source. */
@@ -256,7 +264,7 @@ static struct measurement find_hz(uint64_t error_ppm_max)
 /* ---- the clock ---- */
 
 static uint64_t clock_base_tsc;
-static uint64_t clock_base_ns; /* clock_ns() at that */
+static uint64_t clock_base_ns; /* clock_ns() at that; with kvmclock, when its own was 0 */
 static uint64_t clock_scale;   /* nanoseconds a cycle, times 2^32 */
 
 static bool wall_known;
@@ -273,6 +281,8 @@ static inline uint64_t ns_at(uint64_t tsc)
 
 uint64_t clock_ns(void)
 {
+    if (kvmclock_is_used)
+        return clock_base_ns + kvmclock_ns();
     return ns_at(cpu_tsc());
 }
 
@@ -310,19 +320,24 @@ bool clock_wall(int64_t *unix_s)
 
 void clock_prepare(void)
 {
-    named = (struct measurement){hz_from_cpuid(&clock_source), 0};
+    kvmclock_is_used = kvmclock_init() && hz_is_plausible(kvmclock_tsc_hz());
+    named = (struct measurement){hz_by_name(&clock_source), 0};
     if (hz_is_plausible(named.hz))
         return;
     named.hz = 0;
-    if (acpi_get_facts()->pm_timer_port != 0)
+    if (acpi_get_facts()->pm_timer_port != 0) {
+        ports_allow(acpi_get_facts()->pm_timer_port, sizeof(uint32_t), PORTS_DURING_BOOT);
         pm_timer_begin();
-    else
+    } else {
         pit_begin();
+    }
 }
 
 void clock_init(uint64_t entry_tsc)
 {
     set_hz(find_hz(ERROR_AT_FIRST_PPM).hz, entry_tsc, 0);
+    if (kvmclock_is_used)
+        clock_base_ns = ns_at(cpu_tsc()) - kvmclock_ns();
     wall_read(clock_ns());
 }
 
@@ -331,7 +346,8 @@ void clock_settle(void)
     const struct measurement m = find_hz(ERROR_WANTED_PPM);
     const uint64_t tsc = cpu_tsc();
 
-    set_hz(m.hz, tsc, ns_at(tsc));
+    if (!kvmclock_is_used)
+        set_hz(m.hz, tsc, ns_at(tsc));
     log_info("clock", "TSC at %lu.%03lu MHz by %s, +-%lu ppm%s", (unsigned long)(m.hz / 1000000),
              (unsigned long)(m.hz / 1000 % 1000), clock_source, (unsigned long)m.error_ppm,
              wall_known ? "" : "; no RTC: the date is not known");

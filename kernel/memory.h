@@ -1,10 +1,10 @@
 /*
  * Memory: taken once, at boot, and never given back. After boot nothing allocates.
  *
- * memory_init() reads the memory map from boot_info and builds the page tables: an identity map,
- * text R-X, rodata R--, data, bss and the rest of RAM RW-, NX wherever not text, the first MiB and
- * the page under the stack unmapped, CR0.WP set. Physical and virtual addresses are the same, so a
- * pointer may be handed to a device as it is.
+ * memory_init() reads the memory map from boot_info and has ring 0 build the page tables: an
+ * identity map, text R-X, rodata R--, data, bss and the rest of RAM RW-, NX wherever not text, the
+ * first MiB and the page under the stack unmapped, CR0.WP set. Physical and virtual addresses are
+ * the same, so a pointer may be handed to a device as it is.
  */
 #pragma once
 
@@ -45,10 +45,11 @@ size_t memory_ram_bytes(void);
 void *memory_map_device(uint64_t address, size_t bytes) __attribute__((returns_nonnull));
 
 /*
- * Makes the processor forget the translations of addresses that it has cached; costs it some
- * hundreds of page walks. The tables never ask for that, but QEMU's emulator does: it keeps
- * translations by pages of 4 KiB, whatever the guest's are, in a table that it enlarges only when
- * it is told to forget and finds most of it in use (accel/tcg/cputlb.c). In one that never was,
- * nearly every access to a user or a connection misses, at a cost of some hundred instructions.
+ * Where the machine is emulated, makes the emulator forget the translations of addresses that it
+ * has cached; costs it some hundreds of page walks. The tables never ask for that, but QEMU does:
+ * it keeps translations by pages of 4 KiB, whatever the guest's are, in a table that it enlarges
+ * only when it is told to forget and finds most of it in use (accel/tcg/cputlb.c). In one that
+ * never was, nearly every access to a user or a connection misses, at a cost of some hundred
+ * instructions.
  */
 void memory_forget_translations(void);

@@ -13,7 +13,7 @@
 
 extern const uint8_t __text_start[], __text_end[];
 extern const uint8_t __stack_bottom[], __stack_top[];
-extern const uint8_t __trap_stacks_start[], __trap_stacks_end[];
+extern const uint8_t __trap_stack_bottom[], __trap_stack_top[];
 
 static bool panicking;
 
@@ -44,8 +44,8 @@ static uint64_t stack_end(uint64_t stack)
 {
     if (stack >= address_of(__stack_bottom) && stack < address_of(__stack_top))
         return address_of(__stack_top);
-    if (stack >= address_of(__trap_stacks_start) && stack < address_of(__trap_stacks_end))
-        return (stack | 0xfff) + 1;
+    if (stack >= address_of(__trap_stack_bottom) && stack < address_of(__trap_stack_top))
+        return address_of(__trap_stack_top);
     return 0;
 }
 

@@ -7,6 +7,8 @@
 #include "kernel/console.h"
 #include "kernel/cpu.h"
 #include "kernel/memory.h"
+#include "kernel/ports.h"
+#include "kernel/ring0/ring0.h"
 
 enum { DEBUG_EXIT_PORT = 0xf4, KEYBOARD_COMMAND_PORT = 0x64, KEYBOARD_PULSE_RESET = 0xfe };
 
@@ -30,6 +32,10 @@ void power_init(void)
     if (acpi->has_s5 && acpi->sleep_control.address != 0 &&
         acpi->sleep_control.space == ACPI_SPACE_MEMORY)
         power_sleep_control = memory_map_device(acpi->sleep_control.address, 1);
+    else if (acpi->has_s5 && acpi->sleep_control.space == ACPI_SPACE_IO)
+        ports_allow(acpi->sleep_control.address, 1, PORTS_AFTER_BOOT);
+    ports_allow(acpi->pm1a_control_port, 2, PORTS_AFTER_BOOT);
+    ports_allow(acpi->pm1b_control_port, 2, PORTS_AFTER_BOOT);
 }
 
 static void wait_for_the_vmm(void)
@@ -63,15 +69,12 @@ static void acpi_power_off(void)
 
 void power_off(int status)
 {
-    const struct cpu_table_pointer no_idt = {0, 0};
-
     console_flush();
     cpu_out32(DEBUG_EXIT_PORT, status == POWER_STATUS_GOOD ? POWER_EXIT_GOOD : POWER_EXIT_FAILED);
     acpi_power_off();
     cpu_out8(KEYBOARD_COMMAND_PORT, KEYBOARD_PULSE_RESET);
     wait_for_the_vmm();
-    cpu_load_idt(&no_idt);
-    __asm__ volatile("int3");
+    (void)ring0_call(RING0_RESET, 0, 0);
     for (;;)
         cpu_halt();
 }

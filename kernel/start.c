@@ -1,8 +1,8 @@
 /*
  * From boot/ to main(), and off.
  *
- * The order is forced: the console first, so that everything after can speak; traps next, so that
- * whatever breaks says so; then what others need: ACPI while its tables are still mapped and not
+ * The order is forced: the console first, so that everything after can speak (ring 0 is set up by
+ * then, so a trap can, too); then what others need: ACPI while its tables are still mapped and not
  * yet overwritten, memory, the clock, which has been measured meanwhile and goes on to be until
  * main() calls clock_settle(). The stack protector's canary changes in kernel_start() itself, which
  * never returns, at a moment when no other frame is alive.
@@ -22,8 +22,9 @@
 #include "kernel/log.h"
 #include "kernel/memory.h"
 #include "kernel/panic.h"
+#include "kernel/pic.h"
 #include "kernel/power.h"
-#include "kernel/trap.h"
+#include "kernel/ring0/ring0.h"
 #include "kernel/virtio_rng.h"
 
 extern uintptr_t __stack_chk_guard;
@@ -42,24 +43,17 @@ const struct boot_info *kernel_boot_info(void)
     return boot_info;
 }
 
-/* The hypervisor's signature (EBX, ECX, EDX of its first leaf); "" without one. */
-static void hypervisor_name(char name[13])
+void kernel_boot_is_over(void)
 {
-    struct cpu_cpuid r = {0, 0, 0, 0};
-
-    if (cpu_hypervisor_leaf_max() != 0)
-        r = cpu_cpuid(CPU_LEAF_HYPERVISOR, 0);
-    memcpy(name, &r.ebx, 4);
-    memcpy(name + 4, &r.ecx, 4);
-    memcpy(name + 8, &r.edx, 4);
-    name[12] = '\0';
+    if (!ring0_call(RING0_SEAL, 0, 0))
+        panic("boot: ring 0 does not end it");
 }
 
 static void describe(void)
 {
-    char hypervisor[13];
+    char hypervisor[CPU_HYPERVISOR_BYTES];
 
-    hypervisor_name(hypervisor);
+    cpu_hypervisor_name(hypervisor);
     log_info("boot", "PVH; hypervisor \"%s\"; ACPI %s; command line \"%.160s\"", hypervisor,
              acpi_get_facts()->found ? "found" : "not found", boot_info->command_line);
     log_info("memory", "%lu KiB of RAM, %lu KiB of it in one piece; the image takes %lu KiB",
@@ -98,7 +92,7 @@ __attribute__((noreturn, no_stack_protector)) void kernel_start(const struct boo
 
     boot_info = info;
     console_init();
-    trap_init();
+    pic_mask_all();
     init_machine();
     entropy_draw_early(&canary, sizeof canary);
     __stack_chk_guard = canary & string_stopper;

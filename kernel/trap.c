@@ -1,11 +1,6 @@
 /*
- * The interrupt descriptor table and what happens behind it.
- *
- * Every handler runs on a stack of its own (IST): the stack of the faulting code may be what is
- * broken, and a stack overflow is a page fault that could not be delivered on it. Three such
- * stacks: one for NMI and machine check, which come at any time; one for double faults, which
- * happen while another exception is being delivered; one for all others. Each lies above a guard
- * page.
+ * What is said of a trap. Ring 0 has left its frame on the trap stack, a stack of its own: that of
+ * the code that trapped may be what is broken.
  */
 #include "kernel/trap.h"
 
@@ -13,117 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernel/cpu.h"
 #include "kernel/panic.h"
 #include "kernel/power.h"
+#include "kernel/ring0/ring0.h"
 
-/* What trap_entry.S leaves on the stack; the processor's own part is SDM vol. 3, 6.14.2. */
-struct trap_frame {
-    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
-    uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
-    uint64_t vector, error_code;
-    uint64_t rip, cs, rflags, rsp, ss;
-};
+#define PRIVILEGED_BYTES_MAX 3 /* of an instruction that privileged_name() looks at */
 
-_Static_assert(sizeof(struct trap_frame) == 22 * 8, "trap_entry.S counts on it");
-
-/* SDM vol. 3, 6.14.1: a gate of the IDT in long mode. */
-struct trap_gate {
-    uint16_t offset_low;
-    uint16_t selector;
-    uint8_t ist; /* 1 to 7 */
-    uint8_t type;
-    uint16_t offset_middle;
-    uint32_t offset_high;
-    uint32_t reserved;
-};
-
-_Static_assert(sizeof(struct trap_gate) == 16, "SDM vol. 3, 6.14.1");
-
-/* SDM vol. 3, 7.7: the task state segment in long mode; only its stack pointers matter. */
-struct trap_tss {
-    uint32_t reserved0;
-    uint64_t rsp[3];
-    uint64_t reserved1;
-    uint64_t ist[7]; /* IST 1 is ist[0] */
-    uint64_t reserved2;
-    uint16_t reserved3;
-    uint16_t io_map_base;
-} __attribute__((packed));
-
-_Static_assert(sizeof(struct trap_tss) == 104, "SDM vol. 3, 7.7");
-
-enum { CODE_SELECTOR = 0x08, TSS_SELECTOR = 0x18 }; /* the first as in boot/start.S */
-enum { GATE_INTERRUPT = 0x8e, TSS_AVAILABLE = 0x89 };
-enum { IST_OTHERS = 1, IST_ASYNCHRONOUS = 2, IST_DOUBLE_FAULT = 3, IST_COUNT = 3 };
-/* The 8259s' operation command words 1, where there are such. */
-enum { PIC_MASK = 0x21, PIC_SECOND_MASK = 0xa1, PIC_MASK_ALL = 0xff };
-enum { STUB_BYTES = 16, PAGE_BYTES = 4096, STACK_STRIDE_BYTES = 3 * PAGE_BYTES };
-
-extern const uint8_t trap_stubs[];
+extern const uint8_t __text_start[], __text_end[];
 extern const uint8_t __stack_guard[], __stack_bottom[];
-extern uint8_t __trap_stacks_start[]; /* three times: guard page, two pages of stack */
 
 bool trap_probe_call(void (*fn)(void *), void *arg);
 __attribute__((noreturn)) void trap_probe_resume(void);
-__attribute__((noreturn, used)) void trap_handle(const struct trap_frame *frame);
 
-static struct trap_gate idt[TRAP_VECTORS];
-static struct trap_tss tss;
-static uint64_t gdt[5];
 static struct trap_info *volatile probe; /* not NULL while trap_probe() runs */
 static bool handling;
-
-static void gdt_init(void)
-{
-    const struct cpu_table_pointer pointer = {sizeof gdt - 1, (uint64_t)(uintptr_t)gdt};
-    const uint64_t base = (uint64_t)(uintptr_t)&tss;
-
-    for (unsigned i = 0; i < IST_COUNT; i++)
-        tss.ist[i] = (uint64_t)(uintptr_t)__trap_stacks_start + (i + 1) * STACK_STRIDE_BYTES;
-    tss.io_map_base = sizeof tss;
-
-    gdt[1] = 0x00af9b000000ffff; /* code, 64-bit */
-    gdt[2] = 0x00cf93000000ffff; /* data */
-    gdt[3] = (sizeof tss - 1) | (base & 0xffffff) << 16 | (uint64_t)TSS_AVAILABLE << 40 |
-             (base >> 24 & 0xff) << 56;
-    gdt[4] = base >> 32;
-    cpu_load_gdt(&pointer); /* the selectors in use mean the same in it */
-    cpu_load_task(TSS_SELECTOR);
-}
-
-/*
- * Nothing here is driven by interrupts, and the firmware leaves its timer running. A request that
- * nobody ever takes stays pending, and QEMU's emulator looks after it, behind its global lock, each
- * time that it looks up what to run next: a fifth of the time a request takes there.
- */
-static void mask_interrupts(void)
-{
-    cpu_out8(PIC_MASK, PIC_MASK_ALL);
-    cpu_out8(PIC_SECOND_MASK, PIC_MASK_ALL);
-}
-
-void trap_init(void)
-{
-    const struct cpu_table_pointer pointer = {sizeof idt - 1, (uint64_t)(uintptr_t)idt};
-
-    mask_interrupts();
-    gdt_init();
-    for (unsigned i = 0; i < TRAP_VECTORS; i++) {
-        const uint64_t stub = (uint64_t)(uintptr_t)trap_stubs + i * STUB_BYTES;
-
-        idt[i].offset_low = (uint16_t)stub;
-        idt[i].offset_middle = (uint16_t)(stub >> 16);
-        idt[i].offset_high = (uint32_t)(stub >> 32);
-        idt[i].selector = CODE_SELECTOR;
-        idt[i].type = GATE_INTERRUPT;
-        idt[i].ist = IST_OTHERS;
-    }
-    idt[TRAP_NMI].ist = IST_ASYNCHRONOUS;
-    idt[TRAP_MACHINE_CHECK].ist = IST_ASYNCHRONOUS;
-    idt[TRAP_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
-    cpu_load_idt(&pointer);
-}
 
 static const char *trap_name(uint64_t vector)
 {
@@ -179,6 +77,55 @@ static void print_page_fault(uint64_t error_code, uint64_t address)
            error_code & TRAP_FAULT_PRESENT ? "protected against it" : "not mapped");
 }
 
+/* What ring 3 may not execute (SDM vol. 3, 5.9), and ring 0 has not done in its stead. */
+static const char *privileged_name(const uint8_t *code)
+{
+    static const struct {
+        uint8_t first, last; /* opcodes */
+        const char *name;
+    } one_byte[] = {{0x6c, 0x6d, "INS"}, {0x6e, 0x6f, "OUTS"}, {0xe4, 0xe5, "IN"},
+                    {0xe6, 0xe7, "OUT"}, {0xec, 0xed, "IN"},   {0xee, 0xef, "OUT"},
+                    {0xf4, 0xf4, "HLT"}, {0xfa, 0xfa, "CLI"},  {0xfb, 0xfb, "STI"}},
+      two_bytes[] = {{0x00, 0x01, "a descriptor table's instruction"},
+                     {0x06, 0x06, "CLTS"},
+                     {0x08, 0x08, "INVD"},
+                     {0x09, 0x09, "WBINVD"},
+                     {0x20, 0x20, "MOV from a control register"},
+                     {0x21, 0x21, "MOV from a debug register"},
+                     {0x22, 0x22, "MOV to a control register"},
+                     {0x23, 0x23, "MOV to a debug register"},
+                     {0x30, 0x30, "WRMSR"},
+                     {0x32, 0x32, "RDMSR"}};
+    const size_t prefix = code[0] == 0x66 || code[0] == 0xf2 || code[0] == 0xf3 ? 1 : 0;
+    const bool is_two = code[prefix] == 0x0f;
+    const uint8_t opcode = code[prefix + (is_two ? 1 : 0)];
+    const size_t count =
+        is_two ? sizeof two_bytes / sizeof two_bytes[0] : sizeof one_byte / sizeof one_byte[0];
+
+    for (size_t i = 0; i < count; i++) {
+        if (is_two && opcode >= two_bytes[i].first && opcode <= two_bytes[i].last)
+            return two_bytes[i].name;
+        if (!is_two && opcode >= one_byte[i].first && opcode <= one_byte[i].last)
+            return one_byte[i].name;
+    }
+    return NULL;
+}
+
+static void print_refusal(const struct trap_frame *frame)
+{
+    const uint64_t start = (uint64_t)(uintptr_t)__text_start;
+    const uint64_t end = (uint64_t)(uintptr_t)__text_end;
+    const char *name;
+
+    if (frame->vector != TRAP_GENERAL_PROTECTION || frame->error_code != 0 || frame->rip < start ||
+        frame->rip > end - PRIVILEGED_BYTES_MAX)
+        return;
+    name = privileged_name((const uint8_t *)(uintptr_t)frame->rip);
+    if (name != NULL)
+        printf("  %s, which ring 0 does not do for ring 3 (rdx %#lx, rcx %#lx)\n", name,
+               (unsigned long)frame->rdx, (unsigned long)frame->rcx);
+}
+
 static void print_registers(const struct trap_frame *f)
 {
     const struct {
@@ -196,9 +143,9 @@ static void print_registers(const struct trap_frame *f)
                i % 4 == 3 ? "\n" : "");
 }
 
-void trap_handle(const struct trap_frame *frame)
+__attribute__((used)) void trap_handle(const struct trap_frame *frame)
 {
-    const uint64_t address = frame->vector == TRAP_PAGE_FAULT ? cpu_read_cr2() : 0;
+    const uint64_t address = frame->vector == TRAP_PAGE_FAULT ? frame->cr2 : 0;
 
     if (probe != NULL) {
         probe->vector = (unsigned)frame->vector;
@@ -220,6 +167,7 @@ void trap_handle(const struct trap_frame *frame)
            (unsigned long)frame->rip);
     if (frame->vector == TRAP_PAGE_FAULT)
         print_page_fault(frame->error_code, address);
+    print_refusal(frame);
     print_registers(frame);
     /* After a stack overflow the pointer is in the guard page: look from the lowest page up. */
     panic_backtrace(is_stack_overflow(frame->vector, address) ? (uint64_t)(uintptr_t)__stack_bottom

@@ -1,7 +1,8 @@
 /*
- * Exceptions of the processor. Each of the 32 has a handler that says what happened, prints the
- * registers and a backtrace, and ends the machine with failure. None is expected: the machine runs
- * with interrupts off, and page faults are always errors.
+ * Exceptions of the processor, but for those by which ring 3 calls ring 0 (kernel/ring0/ring0.h).
+ * Of each of the 32 the console says what happened, with the registers and a backtrace, and the
+ * machine ends with failure. None is expected: interrupts are off, and page faults are always
+ * errors.
  */
 #pragma once
 
@@ -22,9 +23,12 @@ enum trap_vector {
 };
 
 /* Error code of TRAP_PAGE_FAULT. */
-enum { TRAP_FAULT_PRESENT = 1, TRAP_FAULT_WRITE = 2, TRAP_FAULT_FETCH = 16 };
-
-void trap_init(void);
+enum {
+    TRAP_FAULT_PRESENT = 1,
+    TRAP_FAULT_WRITE = 2,
+    TRAP_FAULT_USER = 4, /* in ring 3 */
+    TRAP_FAULT_FETCH = 16,
+};
 
 /* ---- for tests ---- */
 

@@ -31,11 +31,11 @@ static inline void execute(void *address)
     ((void (*)(void))(uintptr_t)address)();
 }
 
-/* True if touching `address` by `touch` is a page fault there, with this error code. */
+/* True if touching `address` by `touch` is a page fault of ring 3's there, with this error code. */
 static inline bool faults(void (*touch)(void *), void *address, uint64_t error_code)
 {
     return trap_probe(touch, address, &trap) && trap.vector == TRAP_PAGE_FAULT &&
-           trap.address == at(address) && trap.error_code == error_code;
+           trap.address == at(address) && trap.error_code == (error_code | TRAP_FAULT_USER);
 }
 
 /* True if fn(argument) panics, and says `text` among other things. */

@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/cpu.h"
 #include "kernel/log.h"
 #include "kernel/memory.h"
 #include "kernel/panic.h"
 #include "kernel/power.h"
 #include "kernel/start.h"
 
-extern uint8_t __text_start[];
+extern uint8_t __ring0_text_start[], __ring0_const_start[], __text_start[], __image_end[];
 
 static void read_null(void)
 {
@@ -26,6 +27,72 @@ static void read_null(void)
 static void write_text(void)
 {
     *(volatile uint8_t *)__text_start = 0;
+}
+
+/* What only ring 0 may touch or do. */
+
+static void write_page_table(void)
+{
+    *(volatile uint64_t *)__image_end = 0; /* the first page for tables: kernel/memory.c */
+}
+
+static void write_ring0_text(void)
+{
+    *(volatile uint8_t *)__ring0_text_start = 0;
+}
+
+static void write_idt(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) idt;
+
+    __asm__ volatile("sidt %0" : "=m"(idt)); /* without UMIP ring 3 may ask where it is */
+    *(volatile uint64_t *)(uintptr_t)idt.base = 0;
+}
+
+static void jump_into_ring0(void)
+{
+    ((void (*)(void))(uintptr_t)__ring0_text_start)();
+}
+
+static void clear_interrupts(void)
+{
+    __asm__ volatile("cli");
+}
+
+static void write_msr(void)
+{
+    const uint32_t efer = 0xc0000080;
+
+    cpu_write_msr(efer, 0);
+}
+
+static void write_cr0(void)
+{
+    __asm__ volatile("mov %0, %%cr0" : : "r"(0UL));
+}
+
+static void read_unlisted_port(void)
+{
+    const uint16_t post = 0x80;
+
+    (void)cpu_in8(post);
+}
+
+/* What the list has for the boot alone. */
+
+static void map_after_boot(void)
+{
+    kernel_boot_is_over();
+    (void)memory_map_device(0xfee00000, 16);
+}
+
+static void configure_pci_after_boot(void)
+{
+    kernel_boot_is_over();
+    (void)cpu_in32(0xcf8);
 }
 
 static void execute_data(void)
@@ -95,16 +162,34 @@ __attribute__((constructor)) static void provoke(void)
         const char *word;
         void (*fn)(void);
     } ways[] = {
-        {"provoke=null", read_null},        {"provoke=text", write_text},
-        {"provoke=execute", execute_data},  {"provoke=overflow", overflow_stack},
-        {"provoke=canary", smash_stack},    {"provoke=opcode", invalid_opcode},
-        {"provoke=divide", divide},         {"provoke=stack", trap_on_a_lost_stack},
-        {"provoke=assert", fail_assertion}, {"provoke=abort", abort},
-        {"provoke=memory", take_too_much},  {"provoke=off", leave},
+        {"provoke=null", read_null},
+        {"provoke=text", write_text},
+        {"provoke=execute", execute_data},
+        {"provoke=overflow", overflow_stack},
+        {"provoke=canary", smash_stack},
+        {"provoke=opcode", invalid_opcode},
+        {"provoke=divide", divide},
+        {"provoke=stack", trap_on_a_lost_stack},
+        {"provoke=assert", fail_assertion},
+        {"provoke=abort", abort},
+        {"provoke=memory", take_too_much},
+        {"provoke=off", leave},
         {"provoke=exit", leave_failing},
+        {"provoke=page-table", write_page_table},
+        {"provoke=ring0-text", write_ring0_text},
+        {"provoke=idt", write_idt},
+        {"provoke=ring0-jump", jump_into_ring0},
+        {"provoke=cli", clear_interrupts},
+        {"provoke=wrmsr", write_msr},
+        {"provoke=cr0", write_cr0},
+        {"provoke=port", read_unlisted_port},
+        {"provoke=map-late", map_after_boot},
+        {"provoke=pci-late", configure_pci_after_boot},
     };
     const char *const given = strstr(kernel_command_line(), "provoke=");
 
+    if (strstr(kernel_command_line(), "after-boot=stop") != NULL) /* scripts/machine.bash */
+        leave();
     if (given == NULL)
         return;
 

@@ -1,38 +1,33 @@
 /*
- * Page tables and memory on the host: the source compiled into this file, over some RAM below
- * 4 GiB. What the processor would be given is tables in memory: they are walked as it would.
+ * Memory on the host: the source compiled into this file, over some RAM below 4 GiB and a ring 0
+ * that writes down what it was asked to map, and may refuse.
  */
 #include <setjmp.h>
 
 #include "kernel/cpu.h"
+#include "kernel/ring0/ring0.h"
 
-#define cpu_write_cr3              fake_write_cr3
-#define cpu_cpuid(leaf, subleaf)   fake_cpuid(leaf, subleaf) /* not the structure */
-#define panic                      vmemory_panic
-#define memory_init                vmemory_init
-#define memory_take                vmemory_take
-#define memory_take_dirty          vmemory_take_dirty
-#define memory_free_bytes          vmemory_free_bytes
-#define memory_ram_bytes           vmemory_ram_bytes
-#define memory_map_device          vmemory_map_device
-#define memory_forget_translations vmemory_forget_translations
+#define cpu_cpuid(leaf, subleaf)        fake_cpuid(leaf, subleaf) /* not the structure */
+#define cpu_hypervisor_name             fake_hypervisor_name
+#define cpu_flush_translations          fake_flush_translations
+#define ring0_call(call, first, second) fake_ring0_call(call, first, second) /* not the type */
+#define panic                           vmemory_panic
+#define memory_init                     vmemory_init
+#define memory_take                     vmemory_take
+#define memory_take_dirty               vmemory_take_dirty
+#define memory_free_bytes               vmemory_free_bytes
+#define memory_ram_bytes                vmemory_ram_bytes
+#define memory_map_device               vmemory_map_device
+#define memory_forget_translations      vmemory_forget_translations
 
 /* The linker's symbols: arrays that lie where pointers of ours say. */
-#define __image_start       (*vmemory_image_start)
-#define __image_end         (*vmemory_image_end)
-#define __text_start        (*vmemory_text_start)
-#define __text_end          (*vmemory_text_end)
-#define __rodata_start      (*vmemory_rodata_start)
-#define __rodata_end        (*vmemory_rodata_end)
-#define __data_start        (*vmemory_data_start)
-#define __data_end          (*vmemory_data_end)
-#define __stack_bottom      (*vmemory_stack_bottom)
-#define __stack_top         (*vmemory_stack_top)
-#define __trap_stacks_start (*vmemory_trap_stacks_start)
-#define __trap_stacks_end   (*vmemory_trap_stacks_end)
+#define __image_start (*vmemory_image_start)
+#define __image_end   (*vmemory_image_end)
 
-static void fake_write_cr3(uint64_t value);
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
+static void fake_hypervisor_name(char name[CPU_HYPERVISOR_BYTES]);
+static void fake_flush_translations(void);
+static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second);
 
 #include "kernel/memory.c"
 
@@ -43,34 +38,26 @@ static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
 
 #include "tests/test.h"
 
-/* What entries may say (SDM vol. 3, 4.5): present, accessed, dirty, and ... */
-#define R_X     0x61ULL
-#define R__     (R_X | 1ULL << 63)
-#define RW_     (R__ | 0x02)
-#define RW_SLOW (RW_ | 0x18) /* not cached */
+/* Nobody looks into the image. */
+#define IMAGE_START 0x30000000ULL
+#define IMAGE_END   (IMAGE_START + 15 * PAGE_BYTES)
 
-/* An image as boot/image.ld lays it out, at an address; nobody looks into it. */
-#define IMAGE_PAGE(n) ((const uint8_t(*)[])(uintptr_t)(0x30000000 + (n)*PAGE_BYTES))
-
-const uint8_t (*vmemory_image_start)[] = IMAGE_PAGE(0);
-const uint8_t (*vmemory_text_start)[] = IMAGE_PAGE(0);
-const uint8_t (*vmemory_text_end)[] = IMAGE_PAGE(2);
-const uint8_t (*vmemory_rodata_start)[] = IMAGE_PAGE(2);
-const uint8_t (*vmemory_rodata_end)[] = IMAGE_PAGE(3);
-const uint8_t (*vmemory_data_start)[] = IMAGE_PAGE(3);
-const uint8_t (*vmemory_data_end)[] = IMAGE_PAGE(6);
-const uint8_t (*vmemory_stack_bottom)[] = IMAGE_PAGE(7);
-const uint8_t (*vmemory_stack_top)[] = IMAGE_PAGE(9);
-const uint8_t (*vmemory_trap_stacks_start)[] = IMAGE_PAGE(9);
-const uint8_t (*vmemory_trap_stacks_end)[] = IMAGE_PAGE(15);
-const uint8_t (*vmemory_image_end)[] = IMAGE_PAGE(15);
+const uint8_t (*vmemory_image_start)[] = (const uint8_t (*)[])(uintptr_t)IMAGE_START;
+const uint8_t (*vmemory_image_end)[] = (const uint8_t (*)[])(uintptr_t)IMAGE_END;
 
 #define RAM_START 0x20001000u /* at an odd page */
 #define RAM_BYTES (8u << 20)
+#define CALLS_MAX 16
 
 static struct {
-    uint64_t cr3;
-    unsigned loads;        /* of CR3 */
+    struct {
+        enum ring0_call call;
+        uint64_t start, end;
+    } calls[CALLS_MAX];
+    unsigned count;
+    enum ring0_call refused; /* 0: none */
+    const char *hypervisor;
+    unsigned flushes;
     unsigned address_bits; /* 0: a processor that does not say */
     jmp_buf panicked;
     char said[160];
@@ -78,18 +65,33 @@ static struct {
 
 static struct boot_info info;
 
-static void fake_write_cr3(uint64_t value)
-{
-    fake.cr3 = value;
-    fake.loads++;
-}
-
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     (void)subleaf;
     if (leaf == 0x80000000)
         return (struct cpu_cpuid){.eax = fake.address_bits != 0 ? 0x80000008 : 0x80000004};
     return (struct cpu_cpuid){.eax = fake.address_bits | 48 << 8};
+}
+
+static void fake_hypervisor_name(char name[CPU_HYPERVISOR_BYTES])
+{
+    (void)snprintf(name, CPU_HYPERVISOR_BYTES, "%s", fake.hypervisor);
+}
+
+static void fake_flush_translations(void)
+{
+    fake.flushes++;
+}
+
+static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second)
+{
+    if (fake.count < CALLS_MAX) {
+        fake.calls[fake.count].call = call;
+        fake.calls[fake.count].start = first;
+        fake.calls[fake.count].end = second;
+    }
+    fake.count++;
+    return call != fake.refused;
 }
 
 void vmemory_panic(const char *format, ...)
@@ -140,64 +142,34 @@ static bool set_up(uint64_t ram_bytes)
     memset(&fake, 0, sizeof fake);
     memset(&info, 0, sizeof info);
     range_count = 0;
+    fake.hypervisor = "TCGTCGTCGTCG";
     fake.address_bits = 40;
     add_ram(RAM_START, ram_bytes);
     return true;
 }
 
-/* The entry that maps an address, its own bits apart from the address; 0 for none. */
-static uint64_t flags_of(uint64_t address)
+static bool was_asked(unsigned index, enum ring0_call call, uint64_t start, uint64_t end)
 {
-    const uint64_t *table = (const uint64_t *)(uintptr_t)fake.cr3;
-
-    for (unsigned level = 4;; level--) {
-        const uint64_t entry = table[table_index(address, level)];
-        const uint64_t page = level == 2 ? LARGE_BYTES : PAGE_BYTES;
-        if (entry == 0)
-            return 0;
-        if (level == 1 || (entry & PAGE_LARGE) != 0) {
-            const bool same = (entry & PAGE_ADDRESS & ~(page - 1)) == (address & ~(page - 1));
-            return same ? entry & ~(PAGE_ADDRESS & ~(page - 1)) & ~PAGE_LARGE : UINT64_MAX;
-        }
-        table = (const uint64_t *)(uintptr_t)(entry & PAGE_ADDRESS);
-    }
+    return index < fake.count && fake.calls[index].call == call &&
+           fake.calls[index].start == start && fake.calls[index].end == end;
 }
 
-static bool all_are(uint64_t address, uint64_t end, uint64_t flags)
-{
-    for (; address < end; address += PAGE_BYTES)
-        if (flags_of(address) != flags)
-            return false;
-    return true;
-}
+/* ---- what is mapped ---- */
 
-static bool section_is(const uint8_t *start, const uint8_t *end, uint64_t flags)
-{
-    return start < end && all_are(address_of(start), address_of(end), flags);
-}
-
-TEST(memory_is_mapped_by_what_it_is_for)
+/* The tables first: nothing can be mapped without. */
+TEST(memory_gives_ring_0_its_tables_and_has_all_other_ram_mapped)
 {
     CHECK(set_up(RAM_BYTES));
+    add_ram(1ULL << 33, 1ULL << 32);
     CHECK(panic_of(boot) == NULL);
-    CHECK(section_is(__text_start, __text_end, R_X));
-    CHECK(section_is(__rodata_start, __rodata_end, R__));
-    CHECK(section_is(__data_start, __data_end, RW_));
-    CHECK(section_is(__data_end, __stack_bottom, 0)); /* the guard */
-    CHECK(section_is(__stack_bottom, __stack_top, RW_));
-    for (unsigned i = 0; i < 2; i++) {
-        const uint8_t *const trap_stack = __trap_stacks_start + i * 3 * PAGE_BYTES;
-        CHECK(section_is(trap_stack, trap_stack + PAGE_BYTES, 0));
-        CHECK(section_is(trap_stack + PAGE_BYTES, trap_stack + 3 * PAGE_BYTES, RW_));
-    }
-    CHECK_EQ(flags_of(address_of(__image_end)), 0);
-    CHECK_EQ(flags_of(address_of(__image_start) - PAGE_BYTES), 0);
-    CHECK(all_are(RAM_START, RAM_START + RAM_BYTES, RW_));
-    CHECK_EQ(flags_of(RAM_START - PAGE_BYTES), 0);
-    CHECK_EQ(flags_of(RAM_START + RAM_BYTES), 0);
-    CHECK_EQ(flags_of(0), 0);
-    CHECK_EQ(memory_ram_bytes(), RAM_BYTES);
-    CHECK(memory_free_bytes() < RAM_BYTES && memory_free_bytes() > RAM_BYTES - 64 * PAGE_BYTES);
+    CHECK_EQ(fake.count, 3);
+    const uint64_t tables_end = fake.calls[0].end;
+    CHECK(was_asked(0, RING0_TABLES, RAM_START, tables_end));
+    CHECK(tables_end > RAM_START && tables_end % PAGE_BYTES == 0);
+    CHECK(was_asked(1, RING0_MAP_RAM, tables_end, RAM_START + RAM_BYTES));
+    CHECK(was_asked(2, RING0_MAP_RAM, 1ULL << 33, 3ULL << 32));
+    CHECK_EQ(memory_ram_bytes(), RAM_BYTES + (1ULL << 32));
+    CHECK_EQ(memory_free_bytes(), 1ULL << 32);
 }
 
 TEST(memory_too_small_for_its_page_tables_is_a_message)
@@ -210,6 +182,7 @@ TEST(memory_too_small_for_its_page_tables_is_a_message)
     add_ram(1ULL << 33, RAM_BYTES); /* out of the boot map's reach */
     CHECK(panics(boot, "memory: "));
     CHECK(strstr(fake.said, " 0 KiB are there") != NULL);
+    CHECK_EQ(fake.count, 0);
 }
 
 TEST(memory_has_its_page_tables_at_the_start_of_the_largest_range_below_4_gib)
@@ -221,18 +194,37 @@ TEST(memory_has_its_page_tables_at_the_start_of_the_largest_range_below_4_gib)
     add_ram(RAM_START + (7 << 20), 16 * PAGE_BYTES);
     add_ram(1ULL << 33, 8 << 20);
     CHECK(panic_of(boot) == NULL);
-    CHECK_EQ(fake.cr3, RAM_START + (2 << 20));
+    CHECK(was_asked(0, RING0_TABLES, RAM_START + (2 << 20), fake.calls[0].end));
 }
 
-TEST(memory_forgets_translations_by_loading_the_same_tables)
+TEST(memory_stops_the_machine_when_ring_0_refuses)
+{
+    CHECK(set_up(RAM_BYTES));
+    fake.refused = RING0_TABLES;
+    CHECK(panics(boot, "memory: ring 0 refuses its page tables"));
+    CHECK_EQ(fake.count, 1);
+    CHECK(set_up(RAM_BYTES));
+    fake.refused = RING0_MAP_RAM;
+    CHECK(panics(boot, "memory: ring 0 refuses to map RAM at 0x200"));
+}
+
+TEST(memory_forgets_translations_where_an_emulator_keeps_them)
 {
     CHECK(set_up(RAM_BYTES));
     CHECK(panic_of(boot) == NULL);
-    const uint64_t cr3 = fake.cr3;
-    const unsigned before = fake.loads;
+    CHECK_EQ(fake.flushes, 0);
     memory_forget_translations();
-    CHECK_EQ(fake.loads, before + 1);
-    CHECK_EQ(fake.cr3, cr3);
+    CHECK_EQ(fake.flushes, 1);
+    CHECK(set_up(RAM_BYTES));
+    fake.hypervisor = "KVMKVMKVM";
+    CHECK(panic_of(boot) == NULL);
+    memory_forget_translations();
+    CHECK_EQ(fake.flushes, 0);
+    CHECK(set_up(RAM_BYTES));
+    fake.hypervisor = "";
+    CHECK(panic_of(boot) == NULL);
+    memory_forget_translations();
+    CHECK_EQ(fake.flushes, 0);
 }
 
 /* ---- giving ---- */
@@ -303,21 +295,19 @@ static const char *mapping(uint64_t address, size_t bytes)
     return panic_of(map_device);
 }
 
-TEST(memory_maps_devices_uncached)
+/* Whole pages; the address is the same. */
+TEST(memory_has_devices_mapped)
 {
     CHECK(set_up(RAM_BYTES));
     CHECK(panic_of(boot) == NULL);
+    fake.count = 0;
     CHECK(mapping(0xfee00010, 16) == NULL);
-    CHECK(all_are(0xfee00000, 0xfee01000, RW_SLOW));
-    CHECK_EQ(flags_of(0xfee01000), 0);
-    /* More of it, pages of 2 MiB among them, around what is mapped; then all of it again. */
+    CHECK(mapping(0xfee00ff0, 0x11) == NULL);
     CHECK(mapping(0xfec00000, 0x600000) == NULL);
-    const uint64_t left = tables.start;
-    CHECK(mapping(0xfec00000, 0x600000) == NULL);
-    CHECK_EQ(tables.start, left);
-    CHECK(all_are(0xfec00000, 0xff200000, RW_SLOW));
-    CHECK_EQ(flags_of(0xfebff000), 0);
-    CHECK_EQ(flags_of(0xff200000), 0);
+    CHECK_EQ(fake.count, 3);
+    CHECK(was_asked(0, RING0_MAP_DEVICE, 0xfee00000, 0xfee01000));
+    CHECK(was_asked(1, RING0_MAP_DEVICE, 0xfee00000, 0xfee02000));
+    CHECK(was_asked(2, RING0_MAP_DEVICE, 0xfec00000, 0xff200000));
 }
 
 TEST(memory_maps_no_device_where_none_can_be)
@@ -346,20 +336,19 @@ TEST(memory_maps_no_device_into_the_image)
 {
     CHECK(set_up(RAM_BYTES));
     CHECK(panic_of(boot) == NULL);
-    CHECK(mapping(address_of(__data_end) - 1, 1) != NULL);
+    CHECK(mapping(IMAGE_END - 1, 1) != NULL);
     CHECK(strstr(fake.said, "lies in the image") != NULL);
-    CHECK(mapping(address_of(__image_end), 1) == NULL);
-    CHECK(mapping(address_of(__image_start) - 1, 1) == NULL);
+    CHECK(mapping(IMAGE_START - 1, 2) != NULL);
+    CHECK(strstr(fake.said, "lies in the image") != NULL);
+    CHECK(mapping(IMAGE_END, 1) == NULL);
+    CHECK(mapping(IMAGE_START - 1, 1) == NULL);
 }
 
-TEST(memory_says_when_no_page_table_is_left)
+TEST(memory_says_when_a_device_cannot_be_mapped)
 {
-    unsigned far_apart = 0;
-
     CHECK(set_up(RAM_BYTES));
     CHECK(panic_of(boot) == NULL);
-    while (far_apart < 100 && mapping((3ULL + far_apart) << 33 | 0x1000, 1) == NULL)
-        far_apart++;
-    CHECK(far_apart >= 5 && far_apart < 100);
-    CHECK(strcmp(fake.said, "memory: no page table left to map a device with") == 0);
+    fake.refused = RING0_MAP_DEVICE;
+    CHECK(mapping(0xfee00000, 16) != NULL);
+    CHECK(strncmp(fake.said, "memory: no page table left to map a device at 0xfee00000", 56) == 0);
 }

@@ -16,8 +16,8 @@
 #define __text_end          (*vpanic_text_end)
 #define __stack_bottom      (*vpanic_stack_bottom)
 #define __stack_top         (*vpanic_stack_top)
-#define __trap_stacks_start (*vpanic_trap_stacks_start)
-#define __trap_stacks_end   (*vpanic_trap_stacks_end)
+#define __trap_stack_bottom (*vpanic_trap_stack_bottom)
+#define __trap_stack_top    (*vpanic_trap_stack_top)
 
 #include "kernel/panic.h"
 #include "tests/test.h"
@@ -40,8 +40,8 @@ const uint8_t (*vpanic_text_start)[] = PLACE(text);
 const uint8_t (*vpanic_text_end)[] = PLACE(text + TEXT_BYTES);
 const uint8_t (*vpanic_stack_bottom)[] = PLACE(pages[1]);
 const uint8_t (*vpanic_stack_top)[] = PLACE(pages[4]);
-const uint8_t (*vpanic_trap_stacks_start)[] = PLACE(pages[5]);
-const uint8_t (*vpanic_trap_stacks_end)[] = PLACE(pages[8]);
+const uint8_t (*vpanic_trap_stack_bottom)[] = PLACE(pages[5]);
+const uint8_t (*vpanic_trap_stack_top)[] = PLACE(pages[8]);
 
 static struct {
     char said[1024];
@@ -175,7 +175,7 @@ TEST(panic_backtrace_goes_up_to_the_end_of_its_stack)
     pages[7][PAGE_WORDS - 2] = place(text + 24);
     pages[7][PAGE_WORDS - 1] = place(text + 40);
     pages[8][0] = place(text + 24);
-    CHECK(backtrace_is(&pages[7][1], expected)); /* a trap's */
+    CHECK(backtrace_is(&pages[6][PAGE_WORDS - 1], expected)); /* a trap's */
 }
 
 TEST(panic_backtrace_goes_so_far_and_no_further)

@@ -1,38 +1,25 @@
 /*
- * What is behind the interrupt descriptor table, on the host: the source compiled into this file.
- * The table is read as the processor would, and traps are frames made here.
+ * What is said of a trap, on the host: the source compiled into this file. Traps are frames made
+ * here, and code of ours is what trapped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "kernel/cpu.h"
-
-#define cpu_out8                fake_out8
-#define cpu_load_gdt            fake_load_gdt
-#define cpu_load_idt            fake_load_idt
-#define cpu_load_task           fake_load_task
-#define cpu_read_cr2            fake_read_cr2
 #define panic_backtrace         vtrap_panic_backtrace
 #define power_off               vtrap_power_off
-#define trap_init               vtrap_init
 #define trap_handle             vtrap_handle
 #define trap_probe              vtrap_probe
 #define trap_probe_call         vtrap_probe_call
 #define trap_probe_resume       vtrap_probe_resume
 #define trap_probe_caught_panic vtrap_probe_caught_panic
 
-/* What trap_entry.S and the linker have: arrays that lie where pointers of ours say. */
-#define trap_stubs          (*vtrap_stubs)
-#define __stack_guard       (*vtrap_stack_guard)
-#define __stack_bottom      (*vtrap_stack_bottom)
-#define __trap_stacks_start (*vtrap_trap_stacks_start)
+/* The linker's symbols: arrays that lie where pointers of ours say. */
+#define __text_start   (*vtrap_text_start)
+#define __text_end     (*vtrap_text_end)
+#define __stack_guard  (*vtrap_stack_guard)
+#define __stack_bottom (*vtrap_stack_bottom)
 
-static void fake_out8(uint16_t port, uint8_t value);
-static void fake_load_gdt(const struct cpu_table_pointer *pointer);
-static void fake_load_idt(const struct cpu_table_pointer *pointer);
-static void fake_load_task(uint16_t selector);
-static uint64_t fake_read_cr2(void);
 static void fake_printf(const char *format, ...);
 
 #include "kernel/panic.h"
@@ -42,53 +29,24 @@ static void fake_printf(const char *format, ...);
 
 #include "kernel/trap.c"
 
-/* Nobody looks into them. */
-#define STUBS       0x123456789ab0ULL
-#define GUARD       0x30007000ULL
-#define TRAP_STACKS 0x30009000ULL
+#define PAGE_BYTES 4096
+#define TEXT_BYTES 32
+#define GUARD      0x30007000ULL /* nobody looks into it */
 
-const uint8_t (*vtrap_stubs)[] = (const uint8_t (*)[])(uintptr_t)STUBS;
+static uint8_t instructions[TEXT_BYTES];
+
+const uint8_t (*vtrap_text_start)[] = (const uint8_t (*)[])instructions;
+const uint8_t (*vtrap_text_end)[] = (const uint8_t (*)[])(instructions + TEXT_BYTES);
 const uint8_t (*vtrap_stack_guard)[] = (const uint8_t (*)[])(uintptr_t)GUARD;
 const uint8_t (*vtrap_stack_bottom)[] = (const uint8_t (*)[])(uintptr_t)(GUARD + PAGE_BYTES);
-uint8_t (*vtrap_trap_stacks_start)[] = (uint8_t(*)[])(uintptr_t)TRAP_STACKS;
 
 static struct {
-    uint8_t masks[2]; /* of the 8259s */
-    struct cpu_table_pointer gdt, idt;
-    uint16_t task;
-    uint64_t cr2;
     char said[2048];
     bool traps; /* while something is printed */
     uint64_t backtrace_from;
     int status;
     jmp_buf off, probe;
 } fake;
-
-static void fake_out8(uint16_t port, uint8_t value)
-{
-    if (port == PIC_MASK || port == PIC_SECOND_MASK)
-        fake.masks[port == PIC_SECOND_MASK] = value;
-}
-
-static void fake_load_gdt(const struct cpu_table_pointer *pointer)
-{
-    fake.gdt = *pointer;
-}
-
-static void fake_load_idt(const struct cpu_table_pointer *pointer)
-{
-    fake.idt = *pointer;
-}
-
-static void fake_load_task(uint16_t selector)
-{
-    fake.task = selector;
-}
-
-static uint64_t fake_read_cr2(void)
-{
-    return fake.cr2;
-}
 
 static void fake_printf(const char *format, ...)
 {
@@ -135,55 +93,14 @@ static void set_up(void)
     handling = false;
 }
 
-/* ---- the tables ---- */
-
-TEST(trap_gates_lead_to_the_stubs_on_stacks_of_their_own)
-{
-    set_up();
-    trap_init();
-    CHECK_EQ(fake.idt.base, (uint64_t)(uintptr_t)idt);
-    CHECK_EQ(fake.idt.limit, TRAP_VECTORS * 16 - 1);
-    for (unsigned i = 0; i < TRAP_VECTORS; i++) {
-        const uint64_t offset = idt[i].offset_low | (uint64_t)idt[i].offset_middle << 16 |
-                                (uint64_t)idt[i].offset_high << 32;
-        CHECK_EQ(offset, STUBS + 16 * i);
-        CHECK_EQ(idt[i].selector, 0x08);
-        CHECK_EQ(idt[i].type, 0x8e);
-        CHECK_EQ(idt[i].reserved, 0);
-        CHECK_EQ(idt[i].ist, i == TRAP_NMI || i == TRAP_MACHINE_CHECK ? 2
-                             : i == TRAP_DOUBLE_FAULT                 ? 3
-                                                                      : 1);
-    }
-    for (unsigned i = 0; i < 3; i++) /* a guard page and two of stack, each */
-        CHECK_EQ(tss.ist[i], TRAP_STACKS + (i + 1) * 3 * PAGE_BYTES);
-}
-
-TEST(trap_segments_are_flat_and_name_the_task)
-{
-    set_up();
-    trap_init();
-    CHECK_EQ(fake.gdt.base, (uint64_t)(uintptr_t)gdt);
-    CHECK_EQ(fake.gdt.limit, sizeof gdt - 1);
-    CHECK_EQ(gdt[0], 0);
-    CHECK_EQ(gdt[1] >> 40 & 0xff, 0x9b); /* present, code; and long mode */
-    CHECK_EQ(gdt[1] >> 53 & 3, 1);
-    CHECK_EQ(gdt[2] >> 40 & 0xff, 0x93); /* present, data, writable */
-    CHECK_EQ(fake.task, 3 * 8);
-    const uint64_t base = (gdt[3] >> 16 & 0xffffff) | gdt[3] >> 56 << 24 | gdt[4] << 32;
-    CHECK_EQ(base, (uint64_t)(uintptr_t)&tss);
-    CHECK_EQ(gdt[3] & 0xffff, sizeof tss - 1);
-    CHECK_EQ(gdt[3] >> 40 & 0xff, 0x89); /* present, an available task */
-    CHECK_EQ(tss.io_map_base, sizeof tss);
-}
-
-TEST(trap_lets_no_interrupt_through)
-{
-    set_up();
-    trap_init();
-    CHECK(fake.masks[0] == 0xff && fake.masks[1] == 0xff);
-}
-
 /* ---- what is said of a trap ---- */
+
+static void tell_of(const struct trap_frame *frame)
+{
+    set_up();
+    if (setjmp(fake.off) == 0)
+        trap_handle(frame);
+}
 
 static void trap(uint64_t vector, uint64_t error_code, uint64_t cr2)
 {
@@ -192,12 +109,10 @@ static void trap(uint64_t vector, uint64_t error_code, uint64_t cr2)
                                      .rip = 0x101010,
                                      .rsp = 0x5004,
                                      .rax = 0xaaaa,
-                                     .ss = 0x10};
+                                     .ss = 0x10,
+                                     .cr2 = cr2};
 
-    set_up();
-    fake.cr2 = cr2;
-    if (setjmp(fake.off) == 0)
-        trap_handle(&frame);
+    tell_of(&frame);
 }
 
 static bool says(const char *text)
@@ -274,6 +189,124 @@ TEST(trap_within_a_trap_is_a_line_and_the_end)
     CHECK_EQ(fake.status, POWER_STATUS_FAILED);
 }
 
+/* ---- what ring 0 has refused ---- */
+
+/* Traps at so many bytes of code, the last of the text or not. */
+static void refuse(const uint8_t *code, size_t bytes, size_t behind)
+{
+    uint8_t *const at = instructions + TEXT_BYTES - behind - bytes;
+    const struct trap_frame frame = {.vector = TRAP_GENERAL_PROTECTION,
+                                     .rip = (uint64_t)(uintptr_t)at,
+                                     .rdx = 0xcf8,
+                                     .rcx = 0x1b};
+
+    memset(instructions, 0x90, sizeof instructions);
+    memcpy(at, code, bytes);
+    tell_of(&frame);
+}
+
+static bool says_refused(const char *name)
+{
+    char line[128];
+
+    (void)snprintf(line, sizeof line,
+                   "\n  %s, which ring 0 does not do for ring 3 (rdx 0xcf8, rcx 0x1b)\n  rax ",
+                   name);
+    return says(line);
+}
+
+TEST(trap_names_the_instruction_that_ring_0_does_not_do)
+{
+    static const struct {
+        uint8_t code[3];
+        const char *name;
+    } rows[] = {
+        {{0x6c}, "INS"},
+        {{0xf3, 0x6d}, "INS"},
+        {{0x6e}, "OUTS"},
+        {{0xf2, 0x6f}, "OUTS"},
+        {{0xe4, 0x80}, "IN"},
+        {{0x66, 0xe5, 0x80}, "IN"},
+        {{0xe6, 0x80}, "OUT"},
+        {{0xe7, 0x80}, "OUT"},
+        {{0xec}, "IN"},
+        {{0x66, 0xed}, "IN"},
+        {{0xee}, "OUT"},
+        {{0x66, 0xef}, "OUT"},
+        {{0xf4}, "HLT"},
+        {{0xfa}, "CLI"},
+        {{0xfb}, "STI"},
+        {{0x0f, 0x00, 0xd8}, "a descriptor table's instruction"},
+        {{0x0f, 0x01, 0x18}, "a descriptor table's instruction"},
+        {{0x0f, 0x06}, "CLTS"},
+        {{0x0f, 0x08}, "INVD"},
+        {{0x0f, 0x09}, "WBINVD"},
+        {{0x0f, 0x20, 0xc0}, "MOV from a control register"},
+        {{0x0f, 0x21, 0xc0}, "MOV from a debug register"},
+        {{0x0f, 0x22, 0xc0}, "MOV to a control register"},
+        {{0x0f, 0x23, 0xc0}, "MOV to a debug register"},
+        {{0x0f, 0x30}, "WRMSR"},
+        {{0x0f, 0x32}, "RDMSR"},
+        {{0x66, 0x0f, 0x30}, "WRMSR"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        refuse(rows[i].code, 3, 0);
+        CHECK(says_refused(rows[i].name));
+        CHECK_EQ(fake.status, POWER_STATUS_FAILED);
+    }
+}
+
+/* General protection has other reasons, too. */
+TEST(trap_names_no_instruction_that_any_ring_may_execute)
+{
+    unsigned named[2] = {0, 0};
+
+    for (unsigned two = 0; two < 2; two++) {
+        for (unsigned opcode = 0; opcode < 256; opcode++) {
+            const uint8_t code[3] = {two ? 0x0f : (uint8_t)opcode, (uint8_t)opcode, 0};
+            refuse(code, 3, 0);
+            named[two] += says("which ring 0 does not do");
+        }
+    }
+    CHECK_EQ(named[0], 4 + 8 + 3); /* strings, IN and OUT; HLT, CLI, STI */
+    CHECK_EQ(named[1], 2 + 3 + 4 + 2);
+}
+
+TEST(trap_looks_at_no_code_outside_of_the_text)
+{
+    static const uint8_t hlt[] = {0xf4, 0x90, 0x90};
+    struct trap_frame frame = {.vector = TRAP_GENERAL_PROTECTION};
+
+    refuse(hlt, 3, 0);
+    CHECK(says_refused("HLT"));
+    refuse(hlt, 3, TEXT_BYTES - 3);
+    CHECK(says_refused("HLT"));
+    refuse(hlt, 2, 0); /* its end may lie behind the text */
+    CHECK(!says("which ring 0 does not do"));
+    const uint64_t start = (uint64_t)(uintptr_t)instructions;
+    const uint64_t outside[] = {start - 1, start + TEXT_BYTES, 0, UINT64_MAX};
+    for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
+        frame.rip = outside[i];
+        tell_of(&frame);
+        CHECK(says("trap: general protection") && !says("which ring 0 does not do"));
+    }
+}
+
+TEST(trap_of_another_kind_is_no_refusal)
+{
+    struct trap_frame frame = {.vector = TRAP_INVALID_OPCODE,
+                               .rip = (uint64_t)(uintptr_t)instructions};
+
+    memset(instructions, 0xf4, sizeof instructions);
+    tell_of(&frame);
+    CHECK(says("trap: invalid opcode") && !says("which ring 0 does not do"));
+    frame.vector = TRAP_GENERAL_PROTECTION;
+    frame.error_code = 0x1a; /* a selector's, or of an INT */
+    tell_of(&frame);
+    CHECK(says("trap: general protection") && !says("which ring 0 does not do"));
+}
+
 /* ---- probes ---- */
 
 static void fault(void *frame)
@@ -293,11 +326,11 @@ static void panic_of(void *text)
 
 TEST(trap_probe_survives_a_trap_and_knows_it)
 {
-    struct trap_frame frame = {.vector = TRAP_PAGE_FAULT, .error_code = 2, .rip = 0x42};
+    struct trap_frame frame = {
+        .vector = TRAP_PAGE_FAULT, .error_code = 2, .rip = 0x42, .cr2 = 0x1000};
     struct trap_info info;
 
     set_up();
-    fake.cr2 = 0x1000;
     CHECK(trap_probe(fault, &frame, &info));
     CHECK_EQ(info.vector, TRAP_PAGE_FAULT);
     CHECK_EQ(info.error_code, 2);
