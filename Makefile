@@ -30,7 +30,8 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: ARGS               run, debug: options of the appliance (a wrong one is answered with the list)
 #: MACHINE            run, debug: microvm (default), q35 or pc
 #: MEM                run, debug: memory of the machine (default 128M)
-#: ACCEL              run, debug: auto (default: KVM where it works), kvm or tcg
+#: ACCEL              run: auto (default: KVM where it works), kvm or tcg; debug, e2e: tcg or kvm;
+#:                    guest: both where they work
 #: PORT               run: port on 127.0.0.1 that leads to the appliance (default 8080), or none
 #: NETNS              run, load: name of the network namespace (default tally)
 #: QEMU_EXTRA         run, debug: more arguments for QEMU (PCI devices need MACHINE=q35)
@@ -71,6 +72,10 @@ guest_flags := -O2 -g -flto -std=gnu17 -m64 -mno-red-zone -fno-pic -no-pie -mcmo
 	-mtune-ctrl=^sse_unaligned_load_optimal,^sse_unaligned_store_optimal
 # The tree's own place does not reach the image: two clones give the same bytes.
 reproducible = '-ffile-prefix-map=$(CURDIR)=.' -frandom-seed=$<
+# Ring 0 has general registers alone (nobody saves others there), calls nothing outside of its
+# folder, and stays where boot/image.ld puts it: out of the link-time optimisation.
+ring0_flags := -fno-lto -mgeneral-regs-only -ffreestanding -fno-stack-protector -fno-jump-tables \
+	-fno-tree-loop-distribute-patterns
 # picolibc stays out of the link-time optimisation: gcc's plugin does not see references to
 # built-ins (printf, abort, memcpy, __stack_chk_fail...), and leaves them undefined when their
 # definitions are in its intermediate form. Nothing is lost: its mem* and str* are assembly. For the
@@ -93,7 +98,7 @@ fuzz_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer \
 
 #### Sources
 
-sources := $(sort $(wildcard boot/*.[cS] kernel/*.[cS] net/*.c app/*.c))
+sources := $(sort $(wildcard boot/*.[cS] kernel/*.[cS] kernel/ring0/*.[cS] net/*.c app/*.c))
 linker_script := $(sort $(wildcard boot/*.ld))
 # Of lwIP: TCP over IPv4 over Ethernet, DHCP, and nothing else.
 lwip_sources := $(addprefix build/lwip/src/, \
@@ -167,7 +172,7 @@ $(lwip_sources): | build/lwip.fetched ;
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 version := $(VERSION)+$(REVISION)
 # Told at once, and not by each shell that tries.
-ifneq ($(filter-out help check load,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help load,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell test -w build || { test ! -e build && test -w .; } || \
 	grep -sqxF '$(version)' build/version || echo no),)
 $(error this user may not write to build/, which is not up to date: build in a clone of your own)
@@ -190,6 +195,8 @@ build/guest/%.c.o: %.c $(third_party) Makefile
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(guest_flags) $(reproducible) $(warnings) $(guest_includes) -I. \
 		$(lwip_includes) $(version_define) -MMD -MP -c $< -o $@
+
+build/guest/kernel/ring0/%.c.o: guest_flags += $(ring0_flags)
 
 build/guest/%.S.o: %.S Makefile | build/packages-build
 	$(call say,AS,$<)
@@ -368,11 +375,11 @@ sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... 
 coverage: $(coverage_programs) build/packages-coverage ## See what the host's tests reach, by gcov
 	@exec scripts/coverage
 
-guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU
+guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU, and under KVM
 	@exec scripts/guest
 
-e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a tap (FILTER=NAME)
-	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)')
+e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a tap (FILTER=NAME ACCEL=kvm)
+	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)') $(if $(ACCEL),--accel $(ACCEL))
 
 soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check
 	@exec python3 tests/e2e/soak.py $(MINUTES)
@@ -383,8 +390,9 @@ endif
 bench: ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
-check: build/packages-build ## Hold the rules of the tree: includes, layout, lengths, dead files
-	@exec scripts/check
+check: all ## Hold the rules of the tree: includes, layout, lengths, dead files; what ring 0 executes
+	@scripts/check
+	@exec scripts/check-ring0
 
 reproducible: all ## Build in another place, and see that the bytes are the same
 	@exec scripts/reproducible

@@ -1,7 +1,7 @@
 # Purpose: the emulator's command line for every script that boots an image. Sourced, by bash.
 #
-# Reads MACHINE, MEM and ACCEL; machine_configure fills the array `machine` (arguments of QEMU, but
-# for the image, its command line, the network and the console) and `accelerator` (kvm or tcg),
+# Reads MACHINE, MEM and ACCEL; machine_configure IMAGE fills the array `machine` (QEMU's arguments,
+# but for the image, its command line, the network and the console) and `accelerator` (kvm or tcg),
 # with the reason for the choice in `accelerator_why`.
 # shellcheck shell=bash disable=SC2034,SC2054,SC2100 # read by others; QEMU's commas
 
@@ -12,18 +12,71 @@ die() {
     exit 2
 }
 
-# /dev/kvm alone proves nothing: where the processor does not offer virtualization to this machine
-# it may still exist, emulated at another level, hundreds of times slower than TCG.
-machine_probe_kvm() {
-    if ! grep -qwE '^flags.*(svm|vmx)' /proc/cpuinfo; then
-        accelerator_why='the processor offers this machine no virtualization'
-        return 1
+# Where runs keep what they know: for root a directory that ends with the host's uptime.
+machine_state() {
+    if [ "$(id -u)" = 0 ]; then
+        state=/run/tally
+    else
+        state=/tmp/tally-$(id -u)
     fi
+    mkdir -m 700 "$state" 2>/dev/null || true
+    [ -O "$state" ] && [ ! -L "$state" ] || die "$state: not a directory of this user's"
+}
+
+# machine_use ACCELERATOR: into `machine`.
+machine_use() {
+    # QEMU 7.2 cannot set what kvm_pvm says of MSR_IA32_ARCH_CAPABILITIES; nobody here reads it.
+    local cpu=max
+    [ "$1" != kvm ] || cpu=host,arch-capabilities=off
+    machine=(-nodefaults -no-user-config -display none -no-reboot -m "$MEM" -accel "$1" -cpu "$cpu"
+        -device isa-debug-exit,iobase=0xf4,iosize=0x04)
+    case $MACHINE in
+    pc | q35) machine+=(-M "$MACHINE") ;;
+    # Without ACPI it tells where its devices are on the kernel's command line.
+    microvm) machine+=(-M microvm,acpi=off,rtc=on -global virtio-mmio.force-legacy=false) ;;
+    esac
+}
+
+# What the answer depends on, but for what changes only when the host boots.
+machine_fingerprint() {
+    { cat "$1" && echo "$MACHINE" && uname -a && "$qemu" --version &&
+        stat -L -c '%Y' "$(command -v "$qemu")" && cat /proc/sys/kernel/random/boot_id; } 2>&1 |
+        sha256sum | cut -c 1-16
+}
+
+# machine_boots_under_kvm IMAGE: neither /dev/kvm nor the processor's flags prove that it works. So
+# the image is booted, and ends itself before it serves. A host that is too busy for that is not
+# remembered. Sets accelerator_why.
+machine_boots_under_kvm() {
+    local image=$1 seconds=60 status=0 said known
+
     if ! { : <>/dev/kvm; } 2>/dev/null; then
         accelerator_why='/dev/kvm cannot be opened'
+        [ -e /dev/kvm ] || accelerator_why='this host has no /dev/kvm'
         return 1
     fi
-    accelerator_why='/dev/kvm opens'
+    machine_state
+    known=$state/kvm.$(machine_fingerprint "$image")
+    if [ ! -s "$known" ]; then
+        machine_use kvm
+        machine_network hubport,id=n0,hubid=0
+        said=$(setpriv --pdeathsig KILL timeout --kill-after=1 "$seconds" "$qemu" "${machine[@]}" \
+            -m 64M -kernel "$image" -append 'ip=198.18.0.2/24 after-boot=stop' \
+            -serial stdio 2>&1 </dev/null) || status=$?
+        if [ "$(machine_status $status)" = 0 ]; then
+            echo 'yes' >"$known"
+        elif [ $status = 124 ]; then
+            accelerator_why="under KVM the image did not boot within $seconds s"
+            return 1
+        else
+            said=$(tr -d '\r' <<<"$said" | grep -am 1 -iE 'error|panic|trap|fail|denied' ||
+                echo "QEMU ended with status $status")
+            echo "under KVM the image does not boot: ${said:0:100}" >"$known"
+        fi
+    fi
+    accelerator_why=$(cat "$known")
+    [ "$accelerator_why" = yes ] || return 1
+    accelerator_why='the image boots under it'
 }
 
 machine_configure() {
@@ -43,25 +96,17 @@ machine_configure() {
         die "MEM=$MEM: more than the memory of this host, ${host}M"
     [ "$MEM" != 1M ] ||
         die "MEM=$MEM: the image lies above the first MiB; 16M are enough for the challenge"
+    case $MACHINE in pc | q35 | microvm) ;; *) die "MACHINE=$MACHINE: pc, q35 or microvm" ;; esac
     case $ACCEL in
-    auto) if machine_probe_kvm; then accelerator=kvm; else accelerator=tcg; fi ;;
+    auto) if machine_boots_under_kvm "$1"; then accelerator=kvm; else accelerator=tcg; fi ;;
     kvm)
-        machine_probe_kvm || die "ACCEL=kvm: $accelerator_why"
+        machine_boots_under_kvm "$1" || die "ACCEL=kvm: $accelerator_why"
         accelerator=kvm
         ;;
     tcg) accelerator=tcg accelerator_why="ACCEL=tcg" ;;
     *) die "ACCEL=$ACCEL: auto, kvm or tcg" ;;
     esac
-
-    machine=(-nodefaults -no-user-config -display none -no-reboot -m "$MEM" -accel "$accelerator"
-        -device isa-debug-exit,iobase=0xf4,iosize=0x04)
-    if [ "$accelerator" = kvm ]; then machine+=(-cpu host); else machine+=(-cpu max); fi
-    case $MACHINE in
-    pc | q35) machine+=(-M "$MACHINE") ;;
-    # Without ACPI it tells where its devices are on the kernel's command line.
-    microvm) machine+=(-M microvm,acpi=off,rtc=on -global virtio-mmio.force-legacy=false) ;;
-    *) die "MACHINE=$MACHINE: pc, q35 or microvm" ;;
-    esac
+    machine_use "$accelerator"
 }
 
 # machine_network NETDEV: a virtio-net device on that backend, whose id must be n0.

@@ -29,6 +29,7 @@ class Suite:
     def __init__(self, arguments):
         self.elf = arguments.elf
         self.load = arguments.load
+        self.accelerator = arguments.accel
         self.filter = arguments.filter
         self.is_root = os.environ.get("TALLY_E2E_INSIDE") == "root"
         self.passed = 0

@@ -31,10 +31,14 @@ class Machine:
     """One appliance. network: "tap"; "user" (QEMU's, with DHCP, forwarded to a loopback port); or
     None for no device at all."""
 
-    def __init__(self, elf, options="", machine="q35", memory="64M", network="tap",
-                 device_options="", ip=None):
+    accelerator = "tcg"  # of all machines: run.py --accel
+    # Their firmware runs in ring 0, which a KVM without hardware virtualization interprets.
+    slow_boots = {"q35": 8, "pc": 8}
+
+    def __init__(self, elf, options="", machine=None, memory="64M", network="tap",
+                 device_options="", ip=None, cpu=""):
         self.number = next(_numbers)
-        self.machine = machine
+        self.machine = machine or ("microvm" if self.accelerator == "kvm" else "q35")
         self.network = network
         self.tap = f"tap{self.number}"
         self.host_address = f"198.18.{self.number}.1"
@@ -46,11 +50,13 @@ class Machine:
         if ip is None:
             ip = "ip=dhcp" if network == "user" else f"ip={self.address}/24,{self.host_address}"
         command_line = f"{ip} {options}".strip()
+        self.cpu = cpu
         self.command = self._command(elf, command_line, memory, device_options)
         self.process = None
 
     def _command(self, elf, command_line, memory, device_options):
-        command = qemu.command(self.machine, memory, elf, command_line)
+        command = qemu.command(self.machine, memory, elf, command_line, self.accelerator,
+                               self.cpu)
         if self.network == "tap":
             backend = f"tap,ifname={self.tap},script=no,downscript=no"
         elif self.network == "user":
@@ -79,6 +85,8 @@ class Machine:
     def boot(self, seconds=20):
         """Starts it and waits until it listens."""
         self.start()
+        if self.accelerator == "kvm":
+            seconds *= self.slow_boots.get(self.machine, 2)
         self.wait_for(LISTENING, seconds)
         return self
 

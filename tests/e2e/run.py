@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """End-to-end tests: the image in QEMU, raw sockets on the other end of a tap.
 
-    python3 tests/e2e/run.py [--elf build/tally.elf] [--filter TEXT] [--list]
+    python3 tests/e2e/run.py [--elf build/tally.elf] [--accel kvm] [--filter TEXT] [--list]
 
 Everything happens in network, mount and process namespaces without a name, made by unshare(1):
 nothing of the host's network is seen or touched, and when this process ends, however it ends, the
@@ -25,6 +25,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))  # qemu.py
+import qemu  # noqa: E402
+
 INSIDE = "TALLY_E2E_INSIDE"
 PR_SET_PDEATHSIG = 1
 
@@ -49,12 +51,17 @@ MODULES = [
     "test_run",
     "test_make",
 ]
+# Where the processor, or the time that an exit takes, makes a difference.
+MODULES_UNDER_KVM = ["test_api", "test_edges", "test_connections", "test_limits", "test_load",
+                     "test_abuse_tcp", "test_boot"]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="End-to-end tests of Tally.")
     parser.add_argument("--elf", default=str(TOP / "build/tally.elf"), help="the image")
     parser.add_argument("--load", default=str(TOP / "build/tally-load"), help="the load client")
+    parser.add_argument("--accel", default="tcg", choices=list(qemu.CPUS),
+                        help="kvm: only the modules that depend on it")
     parser.add_argument("--filter", default="", help="only cases whose module or name has TEXT")
     parser.add_argument("--list", action="store_true", help="name the modules and stop")
     return parser.parse_args()
@@ -94,11 +101,14 @@ def prepare_namespaces():
 
 def run_modules(arguments):
     from harness import Suite
+    from machine import Machine
+
+    Machine.accelerator = arguments.accel
 
     suite = Suite(arguments)
     began = time.monotonic()
     try:
-        for name in MODULES:
+        for name in MODULES_UNDER_KVM if arguments.accel == "kvm" else MODULES:
             suite.run_module(importlib.import_module(name))
     finally:
         suite.stop_machines()
@@ -120,6 +130,11 @@ def main():
     if not os.access(arguments.elf, os.R_OK):
         print(f"e2e: {arguments.elf}: no such image", file=sys.stderr)
         return 2
+    why_not = qemu.why_not_kvm(arguments.elf) if arguments.accel == "kvm" else None
+    if why_not:
+        print(f"e2e: skipped: no KVM here ({why_not})")
+        print("e2e: 0 passed, 0 failed, 1 skipped")
+        return 0
     if INSIDE not in os.environ:
         return run_in_namespaces()
     prepare_namespaces()

@@ -6,10 +6,12 @@ import select
 import socket
 import time
 
+import qemu
+
 from . import machine
 from .tools import BenchError, built, median, run, scratch_path
 
-_MACHINES = ("q35", "microvm")
+_MACHINES = {"q35": ("q35", "tcg"), "microvm": ("microvm", "tcg"), "KVM": ("microvm", "kvm")}
 _ATTEMPT_SECONDS = 0.002
 _ANSWER_SECONDS = 30
 _REQUEST = b"GET /health HTTP/1.1\r\nHost: bench\r\n\r\n"
@@ -52,7 +54,9 @@ def _first_200(guest):
 
 
 def _boot_once(namespace, image, name):
-    with machine.tally(namespace, image, memory="128M", machine=name) as guest:
+    kind, accelerator = _MACHINES[name]
+    with machine.tally(namespace, image, memory="128M", machine=kind,
+                       accelerator=accelerator) as guest:
         answered = _first_200(guest)
         micros = guest.wait_for(r"listening on \S+, (\d+) us after the first instruction", 5)
         return answered, int(micros.group(1)) / 1e6
@@ -91,7 +95,11 @@ def measures(arguments, note):
     stripped = scratch_path("tally.stripped")
     run("strip", "-o", stripped, image)
     with machine.Namespace("boot") as namespace:
-        boots = {name: [] for name in _MACHINES}
+        why_not = qemu.why_not_kvm(image, "microvm")
+        if why_not:
+            note(f"boot: {why_not}")
+        boots = {name: [] for name, (_, accelerator) in _MACHINES.items()
+                 if accelerator == "tcg" or not why_not}
         for _ in range(max(arguments.runs, 5)):
             for name, done in boots.items():
                 done.append(_boot_once(namespace, image, name))

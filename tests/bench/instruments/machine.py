@@ -174,16 +174,19 @@ class Process:
 class Guest(Process):
     """A machine on the tap of its namespace."""
 
-    def __init__(self, name, namespace, kernel, append, memory="256M", extra=(), machine="q35"):
-        command = [*qemu.command(machine, memory, kernel, append),
+    def __init__(self, name, namespace, kernel, append, memory="256M", extra=(), machine="q35",
+                 accelerator="tcg"):
+        command = [*qemu.command(machine, memory, kernel, append, accelerator),
                    *qemu.network(machine, "tap,ifname=tap0,script=no,downscript=no,vhost=off",
                                  f",mac={GUEST_MAC}"), *extra]
         super().__init__(name, command, namespace, GUEST)
 
 
-def tally(namespace, image, options="", memory="256M", extra=(), machine="q35"):
+def tally(namespace, image, options="", memory="256M", extra=(), machine="q35",
+          accelerator="tcg"):
     append = f"ip={GUEST}/24,{HOST} {options}".strip()
-    return Guest("tally", namespace, image, append, memory, extra, machine)
+    name = "tally" if accelerator == "tcg" else f"tally-{accelerator}"
+    return Guest(name, namespace, image, append, memory, extra, machine, accelerator)
 
 
 def linux(namespace, kernel, initrd, options=""):

@@ -107,14 +107,14 @@ def _show_native(native):
 
 def _show_tap(tap):
     _title("Requests a second: tally and linux over a tap, epoll and nginx on loopback; medians")
-    print(f"  {'client/depth':<14}{'server':<8}{'requests/s':>11}{'tally is':>10}"
+    print(f"  {'client/depth':<14}{'server':<10}{'requests/s':>11}{'tally is':>10}{'kvm is':>10}"
           f"{'CPU ns a request: vCPU':>25}{'other':>9}{'client':>9}")
     for case, servers in tap.items():
         for name, value in servers.items():
-            ratio = ""
-            if "tally" in servers:
-                ratio = f"{servers['tally']['rate'] / value['rate']:.2f} x"
-            print(f"  {case:<14}{name:<8}{value['rate']:>11.0f}{ratio:>10}{value['vcpu_ns']:>25.0f}"
+            ratios = [f"{servers[mine]['rate'] / value['rate']:.2f} x" if mine in servers else ""
+                      for mine in ("tally", "tally-kvm")]
+            print(f"  {case:<14}{name:<10}{value['rate']:>11.0f}{ratios[0]:>10}{ratios[1]:>10}"
+                  f"{value['vcpu_ns']:>25.0f}"
                   f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}")
 
 
@@ -123,7 +123,7 @@ def _show_vhost(vhost):
     print(f"  {'':<22}{'median':>11}{'lowest':>11}{'highest':>11}")
     for value in vhost["results"]:
         rates = [run["requests_per_second"] for run in value["runs"]]
-        print(f"  {value['kind']:<7}{value['connections']:>7} x {value['depth']:<5}"
+        print(f"  {value['kind']:<9}{value['connections']:>7} x {value['depth']:<5}"
               f"{value['median']:>11.0f}{min(rates):>11.0f}{max(rates):>11.0f}")
     for name, ratio in vhost["ratios"].items():
         print(f"  {name:<40}{ratio:>6.2f} x")

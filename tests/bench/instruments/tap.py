@@ -1,6 +1,7 @@
-"""Requests a second of four servers, in turn: the appliance, and what it is compared with.
+"""Requests a second of five servers, in turn: the appliance, and what it is compared with.
 
     tally          the appliance in the emulator, over a tap
+    tally-kvm      the appliance under KVM, over a tap, where KVM works
     linux          the baseline server (tests/baseline/) on Linux in the same emulator, over a tap
     epoll          the same server on the host's loopback
     nginx          `return 200` on the host's loopback: it parses no event, and counts none
@@ -16,10 +17,12 @@ import re
 import subprocess
 import time
 
+import qemu
+
 from . import linux, machine
 from .tools import BenchError, built, die_with_parent, median, scratch_path
 
-SERVERS = ("tally", "linux", "epoll", "nginx")
+SERVERS = ("tally", "tally-kvm", "linux", "epoll", "nginx")
 CLIENTS = ("wrk", "tally-load")
 DEPTHS = (1, 16)
 
@@ -66,10 +69,20 @@ def _start_linux(namespace, options):
     return machine.linux(namespace, kernel, initrd, options)
 
 
+def _start_kvm(namespace, options):
+    why_not = qemu.why_not_kvm(built("tally.elf"), "microvm")
+    if why_not:
+        raise BenchError(why_not)
+    return machine.tally(namespace, built("tally.elf"), options, machine="microvm",
+                         accelerator="kvm")
+
+
 def _start(name, arguments, namespaces):
+    options = f"max-connections={max(1024, arguments.connections + 8)}"
     if name == "tally":
-        return machine.tally(namespaces["tally"], built("tally.elf"),
-                             f"max-connections={max(1024, arguments.connections + 8)}")
+        return machine.tally(namespaces["tally"], built("tally.elf"), options)
+    if name == "tally-kvm":
+        return _start_kvm(namespaces["kvm"], options)
     if name == "linux":
         return _start_linux(namespaces["linux"], arguments.linux_options)
     if name == "epoll":
@@ -183,7 +196,7 @@ def rates(arguments, note):
     known = {}
     with contextlib.ExitStack() as stack:
         namespaces = {name: stack.enter_context(machine.Namespace(name))
-                      for name in ("tally", "linux")}
+                      for name in ("tally", "kvm", "linux")}
         servers = _start_all(arguments, namespaces, stack, note)
         for _ in range(arguments.runs):
             for client in CLIENTS:
