@@ -133,6 +133,11 @@ static void log_help_line(const char *text)
     log_error("main", "  %s", text);
 }
 
+static void log_foreign_word(const char *word)
+{
+    log_debug("main", "for another kernel, passed over: %s", word);
+}
+
 static bool read_options(void)
 {
     char error[CMDLINE_ERROR_BYTES_MAX];
@@ -142,6 +147,7 @@ static bool read_options(void)
         return false;
     }
     log_set_level((enum log_level)options.log_level);
+    cmdline_foreign(kernel_command_line(), log_foreign_word);
     return true;
 }
 

@@ -13,6 +13,25 @@ struct text {
     size_t len;
 };
 
+/*
+ * What is said to kernels in general, to Linux above all. VMMs add such words (Firecracker:
+ * `pci=off`, `root=...`, and a whole default line where nobody writes one), and people keep them
+ * when they change kernels. A name that ends in a dot stands for all that begin so.
+ */
+static const char *const foreign_names[] = {
+    "8250.",      "acpi",       "apic",           "audit",      "clocksource",   "console",
+    "cryptomgr.", "earlycon",   "earlyprintk",    "elevator",   "i8042.",        "init",
+    "initrd",     "ipv6.",      "lapic",          "loglevel",   "lpj",           "mitigations",
+    "net.",       "no-kvmapf",  "no_timer_check", "noacpi",     "noapic",        "nokaslr",
+    "nolapic",    "nomodule",   "nomodules",      "norandmaps", "noreplace-smp", "nosmp",
+    "nopti",      "panic",      "panic_print",    "pci",        "printk.",       "quiet",
+    "random.",    "rcupdate.",  "reboot",         "ro",         "root",          "rootdelay",
+    "rootflags",  "rootfstype", "rootwait",       "rw",         "selinux",       "swiotlb",
+    "systemd.",   "tsc",
+};
+
+#define FOREIGN_NAMES (sizeof foreign_names / sizeof foreign_names[0])
+
 struct parser {
     const struct cmdline_option *options;
     size_t count;
@@ -63,6 +82,43 @@ static bool take_digits(struct text *text, uint64_t *number)
 static bool text_is(struct text text, const char *string)
 {
     return strlen(string) == text.len && memcmp(text.bytes, string, text.len) == 0;
+}
+
+static bool name_is_foreign(struct text name)
+{
+    for (size_t i = 0; i < FOREIGN_NAMES; i++) {
+        const char *const foreign = foreign_names[i];
+        const size_t len = strlen(foreign);
+        const bool is_family = foreign[len - 1] == '.';
+
+        if (is_family ? name.len > len && memcmp(name.bytes, foreign, len) == 0
+                      : text_is(name, foreign))
+            return true;
+    }
+    return false;
+}
+
+/* What stands before the first '=', or all of the word. */
+static struct text name_of(struct text word)
+{
+    const char *const equals = memchr(word.bytes, '=', word.len);
+
+    return (struct text){word.bytes, equals == NULL ? word.len : (size_t)(equals - word.bytes)};
+}
+
+/* Takes the next word off the front of *text. False if there is none. */
+static bool next_word(const char **text, struct text *word)
+{
+    const char *at = *text;
+
+    while (is_blank(*at))
+        at++;
+    word->bytes = at;
+    while (*at != '\0' && !is_blank(*at))
+        at++;
+    word->len = (size_t)(at - word->bytes);
+    *text = at;
+    return word->len != 0;
 }
 
 /* The factor that a unit stands for; 0 if it is none. */
@@ -187,15 +243,12 @@ static bool parse_value(struct parser *parser, const struct cmdline_option *opti
 
 static bool parse_word(struct parser *parser)
 {
-    const char *const equals = memchr(parser->word.bytes, '=', parser->word.len);
+    const struct text word = parser->word, name = name_of(word);
+    const bool has_value = name.len < word.len;
+    const size_t value_at = name.len + has_value;
+    const struct text value = {word.bytes + value_at, word.len - value_at};
 
-    if (equals == NULL)
-        return fail(parser, "an option is written name=value");
-
-    const struct text name = {parser->word.bytes, (size_t)(equals - parser->word.bytes)};
-    const struct text value = {equals + 1, parser->word.len - name.len - 1};
-
-    for (size_t i = 0; i < parser->count; i++) {
+    for (size_t i = 0; has_value && i < parser->count; i++) {
         const struct cmdline_option *const option = &parser->options[i];
 
         if (!text_is(name, option->name))
@@ -205,7 +258,9 @@ static bool parse_word(struct parser *parser)
         parser->seen |= 1ULL << i;
         return parse_value(parser, option, value);
     }
-    return fail(parser, "no such option");
+    if (name_is_foreign(name))
+        return true;
+    return fail(parser, "%s", has_value ? "no such option" : "an option is written name=value");
 }
 
 bool cmdline_parse(const char *text, const struct cmdline_option *options, size_t count,
@@ -215,17 +270,26 @@ bool cmdline_parse(const char *text, const struct cmdline_option *options, size_
 
     assert(count <= CMDLINE_OPTIONS_MAX);
     error[0] = '\0';
-    for (;;) {
-        while (is_blank(*text))
-            text++;
-        if (*text == '\0')
-            return true;
-        parser.word.bytes = text;
-        while (*text != '\0' && !is_blank(*text))
-            text++;
-        parser.word.len = (size_t)(text - parser.word.bytes);
+    while (next_word(&text, &parser.word)) {
         if (!parse_word(&parser))
             return false;
+    }
+    return true;
+}
+
+void cmdline_foreign(const char *text, void (*foreign)(const char *word))
+{
+    struct text word;
+    char copy[CMDLINE_WORD_BYTES_MAX];
+
+    while (next_word(&text, &word)) {
+        if (!name_is_foreign(name_of(word)))
+            continue;
+        if (word.len >= sizeof copy)
+            word.len = sizeof copy - 1;
+        memcpy(copy, word.bytes, word.len);
+        copy[word.len] = '\0';
+        foreign(copy);
     }
 }
 

@@ -3,7 +3,9 @@
  *
  * The one channel for configuration that every VMM has. Each room that has options describes them
  * in a table; app/main.c joins the tables. Unknown names, repeated names (but for `repeats`) and
- * malformed or out-of-range values are errors; nothing is guessed.
+ * malformed or out-of-range values are errors; nothing is guessed. Words for other kernels, with or
+ * without a value, are passed over by a list of names, so that a misspelt option is still an
+ * error.
  */
 #pragma once
 
@@ -34,6 +36,7 @@ struct cmdline_option {
 #define CMDLINE_ERROR_BYTES_MAX     160
 #define CMDLINE_HELP_LINE_BYTES_MAX 200
 #define CMDLINE_OPTIONS_MAX         64
+#define CMDLINE_WORD_BYTES_MAX      128
 
 /*
  * Parses `text` (a string, left as it is) against `count` options (CMDLINE_OPTIONS_MAX at most) and
@@ -45,6 +48,12 @@ __attribute__((warn_unused_result)) bool cmdline_parse(const char *text,
                                                        const struct cmdline_option *options,
                                                        size_t count,
                                                        char error[CMDLINE_ERROR_BYTES_MAX]);
+
+/*
+ * Calls `foreign` for each word of `text` that cmdline_parse() passes over, if no option of ours
+ * has such a name. A word is a string during the call only, cut to CMDLINE_WORD_BYTES_MAX.
+ */
+void cmdline_foreign(const char *text, void (*foreign)(const char *word));
 
 /*
  * Describes the options known, a line each, in the order of the table: "name=VALUE  help". The line

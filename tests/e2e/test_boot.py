@@ -151,6 +151,16 @@ def check_log(suite):
         expect(after, [], "lines at level info")
 
 
+def check_foreign_words(suite):
+    """What Firecracker says to Linux when nobody says anything, and what it appends."""
+    words = ("reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux swiotlb=noforce root=/dev/vda "
+             "ro pci=off").split()
+    with suite.boot(options=" ".join(["log=debug", *words])) as machine:
+        for word in words:
+            machine.wait_for(f"debug main .*passed over: {word}$", 2)
+        serve_a_little(suite, machine)
+
+
 def check_debug_log(suite):
     """log=debug: also what the device offers and what is taken of it."""
     with suite.boot(options="log=debug") as machine:
@@ -197,6 +207,7 @@ def run(suite):
         ("another port", suite, check_port, {}),
         ("log=error", suite, check_log, {}),
         ("log=debug", suite, check_debug_log, {}),
+        ("words for other kernels", suite, check_foreign_words, {}),
         ("the line that says it listens", suite, check_boot_line, {}),
         ("unknown option", suite, check_lists_options, {}),
         *[(f"option {words}", suite, check_fails, {"options": words, "pattern": pattern})

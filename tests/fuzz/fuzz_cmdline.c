@@ -5,7 +5,8 @@
  *   - it is accepted, or refused with a sentence;
  *   - what was accepted is within its range, and was there: read again word by word, in any order,
  *     it comes to the same;
- *   - what is not named keeps its default.
+ *   - what is not named keeps its default;
+ *   - with the words for other kernels alone, it is accepted.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,25 @@ static void check_numbers(const char *text, const struct values *result)
     }
 }
 
+static char foreign_words[TEXT_BYTES_MAX + 1];
+
+static void keep_foreign(const char *word)
+{
+    REQUIRE(word[0] != '\0' && strlen(word) < CMDLINE_WORD_BYTES_MAX);
+    REQUIRE(strlen(foreign_words) + strlen(word) < TEXT_BYTES_MAX);
+    strcat(strcat(foreign_words, word), " ");
+}
+
+static void check_foreign(const char *text)
+{
+    struct values result;
+    foreign_words[0] = '\0';
+    cmdline_foreign(text, keep_foreign);
+    REQUIRE(parse(foreign_words, &result));
+    for (unsigned i = 0; i < NUMBERS; i++)
+        REQUIRE(result.number[i] == UNTOUCHED);
+}
+
 /* Devices lie where they can: no window is empty, or goes around the end of memory. */
 static void check_windows(void)
 {
@@ -191,6 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(memcmp(result.number, again.number, sizeof result.number) == 0);
         REQUIRE(memcmp(&result.address, &again.address, sizeof result.address) == 0);
     }
+    check_foreign(text);
     free(turned);
     free(text);
     return 0;

@@ -207,7 +207,81 @@ TEST(cmdline_refuses_unknown_names)
     CHECK(refuses("ports=80", "no such option"));
     CHECK(refuses("=80", "no such option"));
     CHECK(refuses("port", "name=value"));
-    CHECK(refuses("root=/dev/vda", "\"root=/dev/vda\": "));
+    CHECK(refuses("colour=/dev/vda", "\"colour=/dev/vda\": "));
+}
+
+static char foreign_words[512];
+
+static void note_foreign(const char *word)
+{
+    (void)strcat(strcat(foreign_words, word), "|");
+}
+
+static const char *foreign_in(const char *text)
+{
+    foreign_words[0] = '\0';
+    cmdline_foreign(text, note_foreign);
+    return foreign_words;
+}
+
+/* Firecracker's own line, what it appends, and the devices that it names. */
+TEST(cmdline_passes_over_what_a_vmm_says_to_linux)
+{
+    static const char text[] =
+        "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd "
+        "swiotlb=noforce port=80 root=/dev/vda ro pci=off many=4K@0xc0001000:5 "
+        "many=4K@0xc0002000:6";
+
+    CHECK(parse(text));
+    CHECK_EQ(port, 80);
+    CHECK_EQ(words.count, 2);
+    CHECK(strcmp(words.last, "4K@0xc0002000:6") == 0);
+    CHECK(strcmp(foreign_in(text),
+                 "reboot=k|panic=1|nomodule|8250.nr_uarts=0|i8042.noaux|i8042.nomux|i8042.dumbkbd|"
+                 "swiotlb=noforce|root=/dev/vda|ro|pci=off|") == 0);
+    CHECK(parse("console=ttyS0 console=hvc0 quiet acpi=off tsc=reliable idle=1s"));
+    CHECK_EQ(idle_ms, 1000);
+    CHECK(strcmp(foreign_in(" port=1\tpanic\n"), "panic|") == 0);
+    CHECK(strcmp(foreign_in(""), "") == 0);
+}
+
+TEST(cmdline_passes_over_nothing_that_only_looks_foreign)
+{
+    CHECK(refuses("i8042=off", "no such option"));
+    CHECK(refuses("i8042.=off", "no such option"));
+    CHECK(refuses("pci.off=1", "no such option"));
+    CHECK(refuses("pc=off", "no such option"));
+    CHECK(refuses("pcie=off", "no such option"));
+    CHECK(refuses("PCI=off", "no such option"));
+    CHECK(refuses("quit", "name=value"));
+    CHECK(refuses("pci=off prot=80", "\"prot=80\": no such option"));
+    CHECK(strcmp(foreign_in("i8042=off pcie=off quit"), "") == 0);
+}
+
+TEST(cmdline_prefers_an_option_of_ours_to_a_foreign_name)
+{
+    uint64_t target = 0;
+    const struct cmdline_option option = {
+        .name = "pci", .kind = CMDLINE_NUMBER, .min = 1, .max = 9, .target = &target};
+
+    CHECK(cmdline_parse("pci=7", &option, 1, error));
+    CHECK_EQ(target, 7);
+    CHECK(!cmdline_parse("pci=off", &option, 1, error));
+}
+
+TEST(cmdline_cuts_long_foreign_words)
+{
+    char text[CMDLINE_WORD_BYTES_MAX + 10];
+
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    memcpy(text, "root=", 5);
+    CHECK(parse(text));
+    CHECK_EQ(strlen(foreign_in(text)), CMDLINE_WORD_BYTES_MAX - 1 + 1);
+    text[CMDLINE_WORD_BYTES_MAX - 1] = '\0';
+    CHECK_EQ(strlen(foreign_in(text)), CMDLINE_WORD_BYTES_MAX - 1 + 1);
+    text[CMDLINE_WORD_BYTES_MAX - 2] = '\0';
+    CHECK_EQ(strlen(foreign_in(text)), CMDLINE_WORD_BYTES_MAX - 2 + 1);
 }
 
 TEST(cmdline_bounds_its_errors)
