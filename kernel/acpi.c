@@ -30,6 +30,8 @@ enum {
     FADT_X_PM_TIMER = 208,
     FADT_SLEEP_CONTROL = 244,
     GENERIC_ADDRESS_BYTES = 12,
+    GENERIC_ADDRESS_BITS = 1, /* where it says how wide the register is */
+    PM_TIMER_BYTES = 4,
     FLAG_PM_TIMER_32BIT = 1 << 8,
     FLAG_HARDWARE_REDUCED = 1 << 20,
 };
@@ -172,19 +174,36 @@ static uint16_t port_at(struct table fadt, size_t offset, size_t x_offset)
     return port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
+/*
+ * 4.1: a hardware-reduced machine has none of the fixed registers, whatever the fields say. But
+ * Cloud Hypervisor, which has no PIT either, names a timer by its generic address alone, and it
+ * counts.
+ */
+static uint16_t timer_port(struct table fadt, bool reduced)
+{
+    const bool in_use = fadt.bytes[FADT_PM_TIMER_BYTES] == PM_TIMER_BYTES;
+    const struct acpi_register x = register_at(fadt, FADT_X_PM_TIMER);
+
+    if (!reduced)
+        return in_use ? port_at(fadt, FADT_PM_TIMER, FADT_X_PM_TIMER) : 0;
+    if (x.space != ACPI_SPACE_IO || x.address > UINT16_MAX ||
+        fadt.bytes[FADT_X_PM_TIMER + GENERIC_ADDRESS_BITS] != PM_TIMER_BYTES * 8)
+        return 0;
+    return (uint16_t)x.address;
+}
+
 static void fadt_read(struct table fadt, struct acpi_facts *facts)
 {
     const uint32_t flags = get32(fadt.bytes + FADT_FLAGS);
+    const bool reduced = (flags & FLAG_HARDWARE_REDUCED) != 0;
 
     facts->century_register = fadt.bytes[FADT_CENTURY];
-    /* 4.1: a hardware-reduced machine has none of the fixed registers, whatever the fields say. */
-    if (flags & FLAG_HARDWARE_REDUCED) {
+    facts->pm_timer_port = timer_port(fadt, reduced);
+    facts->pm_timer_32bit = (flags & FLAG_PM_TIMER_32BIT) != 0;
+    if (reduced) {
         facts->sleep_control = register_at(fadt, FADT_SLEEP_CONTROL);
         return;
     }
-    if (fadt.bytes[FADT_PM_TIMER_BYTES] == 4)
-        facts->pm_timer_port = port_at(fadt, FADT_PM_TIMER, FADT_X_PM_TIMER);
-    facts->pm_timer_32bit = (flags & FLAG_PM_TIMER_32BIT) != 0;
     facts->pm1a_control_port = port_at(fadt, FADT_PM1A_CONTROL, FADT_X_PM1A_CONTROL);
     facts->pm1b_control_port = port_at(fadt, FADT_PM1B_CONTROL, FADT_X_PM1B_CONTROL);
 }
@@ -209,7 +228,10 @@ static bool aml_small_integer(struct table aml, size_t *at, uint8_t *value)
     return true;
 }
 
-/* Name (_S5, Package () {type_a, type_b, ...}), with `at` behind the name. */
+/*
+ * Name (_S5, Package () {type_a, type_b, ...}), with `at` behind the name. A hardware-reduced
+ * machine has one sleep register: Cloud Hypervisor's package holds type_a alone.
+ */
 static bool s5_read(struct table aml, size_t at, struct acpi_facts *facts)
 {
     const size_t type_mask = 7; /* SLP_TYP has three bits */
@@ -218,11 +240,14 @@ static bool s5_read(struct table aml, size_t at, struct acpi_facts *facts)
         return false;
     at += 1;
     at += 1 + (aml.bytes[at] >> 6); /* PkgLength: its first two bits count the bytes to follow */
-    at += 1;                        /* NumElements */
+    if (at >= aml.len)
+        return false;
 
-    uint8_t a, b;
+    const uint8_t elements = aml.bytes[at++];
+    uint8_t a, b = 0;
 
-    if (!aml_small_integer(aml, &at, &a) || !aml_small_integer(aml, &at, &b))
+    if (elements == 0 || !aml_small_integer(aml, &at, &a) ||
+        (elements > 1 && !aml_small_integer(aml, &at, &b)))
         return false;
     facts->s5_type_a = (uint8_t)(a & type_mask);
     facts->s5_type_b = (uint8_t)(b & type_mask);

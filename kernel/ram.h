@@ -18,8 +18,8 @@ struct ram_range {
 
 /*
  * The whole pages that the map calls RAM and that no other entry, nor `image`, nor the first MiB
- * (the BIOS's, the VMM's tables') lays a claim to. Disjoint, in the order of the map. When there
- * are more than RAM_RANGES_MAX pieces, the smallest are left out. Returns how many.
+ * (the BIOS's, the VMM's tables') lays a claim to. Disjoint, in no order. When there are more than
+ * RAM_RANGES_MAX pieces, the smallest are left out. Returns how many.
  */
 size_t ram_find(const struct boot_info *info, struct ram_range image,
                 struct ram_range ranges[RAM_RANGES_MAX]);

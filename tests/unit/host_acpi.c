@@ -3,6 +3,7 @@
 
 #include "kernel/acpi.h"
 #include "tests/test.h"
+#include "tests/unit/acpi_tables.h"
 
 #define PAGE 0x28000000u
 
@@ -16,40 +17,17 @@ static uint8_t *map_page(void)
     return page;
 }
 
-static void seal(uint8_t *bytes, size_t len, size_t sum_at)
-{
-    bytes[sum_at] = 0;
-    uint8_t sum = 0;
-    for (size_t i = 0; i < len; i++)
-        sum = (uint8_t)(sum + bytes[i]);
-    bytes[sum_at] = (uint8_t)-sum;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    memcpy(at, &value, 4);
-}
-
-static void put_table(uint8_t *at, const char *signature, uint32_t len)
-{
-    memcpy(at, signature, 4);
-    put32(at + 4, len);
-    seal(at, len, 9);
-}
-
 /* ACPI 1: a root, and the description of fixed hardware with the DSDT at `dsdt`. */
 static bool is_found(uint32_t dsdt)
 {
     uint8_t *const page = map_page();
 
     memset(page, 0, 4096);
-    memcpy(page, "RSD PTR ", 8);
-    put32(page + 16, PAGE + 0x100);
-    seal(page, 20, 8);
-    put32(page + 0x100 + 36, PAGE + 0x200);
-    put_table(page + 0x100, "RSDT", 40);
-    put32(page + 0x200 + 40, dsdt);
-    put_table(page + 0x200, "FACP", 116);
+    acpi_seal_rsdp(page, 0, PAGE + 0x100, 0);
+    acpi_put(page + 0x100 + 36, PAGE + 0x200, 4);
+    acpi_seal(page + 0x100, "RSDT", 40);
+    acpi_put(page + 0x200 + 40, dsdt, 4);
+    acpi_seal(page + 0x200, "FACP", 116);
     acpi_init(PAGE);
     return acpi_get_facts()->found;
 }

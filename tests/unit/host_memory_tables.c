@@ -166,3 +166,20 @@ TEST(memory_has_tables_for_whatever_map_it_is_given)
         CHECK(image_is_mapped(0, 32 * MIB, 0));
     }
 }
+
+/* As far apart as they have them: one after the other, the tables suffice for each. */
+TEST(memory_maps_what_firecracker_and_cloud_hypervisor_have_where_they_have_it)
+{
+    CHECK(starts(0));
+    CHECK(boots_with_ram());
+    for (uint64_t n = 0; n < 19; n++)
+        CHECK(maps_device(0xc0001000 + n * 0x1000, 0x1000));
+    CHECK(maps_device(0xeec00000, 1 << 20));   /* with PCI: ECAM ... */
+    CHECK(maps_device(256ULL << 30, 0x80000)); /* ... and BARs, */
+    CHECK(maps_device((256ULL << 30) + 0x80000, 0x80000));
+    CHECK(starts(0));
+    CHECK(boots_with_ram());
+    CHECK(maps_device(0xe8000000, 8 << 20)); /* ECAM of eight segments */
+    for (uint64_t n = 1; n <= 8; n++)        /* BARs from the last address downwards */
+        CHECK(maps_device((1ULL << 46) - (1ULL << 32) - n * 0x80000, 0x80000));
+}

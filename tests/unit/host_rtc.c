@@ -89,6 +89,17 @@ TEST(rtc_that_is_not_there_is_known_at_once)
     CHECK_EQ(rtc.reads, 0);
 }
 
+/* Where nobody answers at a port: QEMU's bus reads as all ones, KVM hands over zeros. */
+TEST(rtc_of_a_vmm_that_has_none_tells_no_date)
+{
+    memset(&rtc, 0, sizeof rtc);
+    CHECK_EQ(read_clock(0), -1);
+    CHECK_EQ(read_clock(CENTURY), -1);
+    for (unsigned i = 0; i < REGISTERS; i++)
+        rtc.registers[i] = (uint8_t)i; /* or what was written last */
+    CHECK_EQ(read_clock(0), -1);
+}
+
 TEST(rtc_waits_for_an_update_to_end_but_not_for_ever)
 {
     set_noon();

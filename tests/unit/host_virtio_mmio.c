@@ -64,13 +64,15 @@ TEST(virtio_mmio_words_are_parsed)
 {
     set_up();
     CHECK(virtio_mmio_parse("512@0xfeb02a00:12", NULL));
-    CHECK(virtio_mmio_parse("4K@0xd0000000:5", NULL)); /* as Firecracker writes it */
+    CHECK(virtio_mmio_parse("4K@0xd0000000:5", NULL)); /* as Firecracker writes it; 1.14 as well: */
+    CHECK(virtio_mmio_parse("4K@0xc0001000:5", NULL));
     CHECK(virtio_mmio_parse("0x200@0xFEB00000:0:3", NULL));
     CHECK(virtio_mmio_parse("512@4096:1", NULL));
-    CHECK_EQ(window_count, 4);
+    CHECK_EQ(window_count, 5);
     CHECK(windows[0].base == 0xfeb02a00 && windows[0].bytes == 512);
     CHECK(windows[1].base == 0xd0000000 && windows[1].bytes == 4096);
-    CHECK(windows[2].base == 0xfeb00000 && windows[2].bytes == 512);
+    CHECK(windows[2].base == 0xc0001000 && windows[2].bytes == 4096);
+    CHECK(windows[3].base == 0xfeb00000 && windows[3].bytes == 512);
 }
 
 TEST(virtio_mmio_words_that_are_malformed_are_refused)

@@ -1,6 +1,7 @@
 /* kernel/acpi.c against tables made here, whole and broken. */
 #include "kernel/acpi.h"
 #include "tests/test.h"
+#include "tests/unit/acpi_tables.h"
 
 /* Physical memory: one window, which `read` guards. */
 #define BASE  0xe0000ULL
@@ -20,36 +21,22 @@ static const uint8_t *read_window(uint64_t address, size_t bytes)
 
 static void put(size_t at, uint64_t value, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
-        window[at + i] = (uint8_t)(value >> (8 * i));
+    acpi_put(window + at, value, bytes);
 }
 
 static void fix_sum(size_t at, size_t len, size_t sum_at)
 {
-    uint8_t sum = 0;
-
-    window[at + sum_at] = 0;
-    for (size_t i = 0; i < len; i++)
-        sum = (uint8_t)(sum + window[at + i]);
-    window[at + sum_at] = (uint8_t)-sum;
+    acpi_fix_sum(window + at, len, sum_at);
 }
 
 static void seal(size_t at, const char *signature, uint32_t len)
 {
-    memcpy(window + at, signature, 4);
-    put(at + 4, len, 4);
-    fix_sum(at, len, 9);
+    acpi_seal(window + at, signature, len);
 }
 
 static void seal_rsdp(uint8_t revision)
 {
-    memcpy(window + RSDP, "RSD PTR ", 8);
-    window[RSDP + 15] = revision;
-    put(RSDP + 16, BASE + ROOT, 4);
-    put(RSDP + 20, 36, 4);
-    put(RSDP + 24, revision < 2 ? 0 : BASE + ROOT, 8);
-    fix_sum(RSDP, 20, 8);
-    fix_sum(RSDP, 36, 32);
+    acpi_seal_rsdp(window + RSDP, revision, BASE + ROOT, revision < 2 ? 0 : BASE + ROOT);
 }
 
 /* Name (_S5, Package (4) {5, 6, 0, 0}) */
@@ -164,6 +151,31 @@ TEST(acpi_reads_the_sleep_register_of_a_hardware_reduced_machine)
     CHECK(facts.has_s5);
 }
 
+TEST(acpi_takes_the_timer_of_a_reduced_machine_by_its_generic_address_alone)
+{
+    make_tables(2);
+    put(FADT + 112, 1 << 20 | 1 << 8, 4);
+    window[FADT + 208] = ACPI_SPACE_IO;
+    window[FADT + 209] = 32;
+    put(FADT + 212, 0x708, 8);
+    seal(FADT, "FACP", 244);
+    CHECK(parse(BASE).pm_timer_port == 0x708 && parse(BASE).pm_timer_32bit);
+    window[FADT + 209] = 24;
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).pm_timer_port, 0);
+    window[FADT + 209] = 32;
+    put(FADT + 212, 0x10708, 8); /* beyond the ports */
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).pm_timer_port, 0);
+    put(FADT + 212, 0x708, 8);
+    window[FADT + 208] = ACPI_SPACE_MEMORY;
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).pm_timer_port, 0);
+    window[FADT + 208] = ACPI_SPACE_IO;
+    seal(FADT, "FACP", 212); /* the address is cut */
+    CHECK_EQ(parse(BASE).pm_timer_port, 0);
+}
+
 TEST(acpi_ignores_what_fails_its_checksum)
 {
     static const size_t places[] = {RSDP + 10, ROOT + 12, FADT + 50};
@@ -255,6 +267,27 @@ TEST(acpi_finds_s5_in_its_shapes_only)
     CHECK(!parse(BASE).has_s5);
     put_s5(no_integer, sizeof no_integer);
     CHECK(!parse(BASE).has_s5);
+}
+
+TEST(acpi_takes_an_s5_of_one_element)
+{
+    static const uint8_t one[] = {0x08, '_', 'S', '5', '_', 0x12, 0x04, 0x01, 0x0a, 0x05};
+    static const uint8_t none[] = {0x08, '_', 'S', '5', '_', 0x12, 0x04, 0x00, 0x0a, 0x05};
+    static const uint8_t one_and_more[] = {0x08, '_',  'S',  '5',  '_',  0x12,
+                                           0x04, 0x01, 0x0a, 0x05, 0x0a, 0x06};
+
+    make_tables(2);
+    put_s5(one, sizeof one);
+    CHECK(parse(BASE).has_s5 && parse(BASE).s5_type_a == 5 && parse(BASE).s5_type_b == 0);
+    put_s5(one_and_more, sizeof one_and_more); /* what follows is no part of it */
+    CHECK(parse(BASE).has_s5 && parse(BASE).s5_type_b == 0);
+    put_s5(none, sizeof none);
+    CHECK(!parse(BASE).has_s5);
+    put_s5(one, sizeof one);
+    for (size_t len = 0; len <= sizeof one; len++) {
+        seal(DSDT, "DSDT", (uint32_t)(36 + 10 + len));
+        CHECK_EQ(parse(BASE).has_s5, len == sizeof one);
+    }
 }
 
 /* Its last byte, the compiler's revision, is no Name() for what follows. */
