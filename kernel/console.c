@@ -29,16 +29,22 @@ enum {
 #define DIVISOR_115200 1
 #define FIFO_BYTES     16
 
-/* Each poll is a VM exit of 0.2 µs or more: at least 20 ms, and 1.4 ms drain a FIFO at 115200. */
-#define POLLS_MAX 100000u
+#define QUEUE_BYTES    4096u /* all that a boot says, and the list of options */
+
+/* How long a flush may take: TSC cycles, 0.2 s or more. At 115200 the queue drains in 0.36 s. */
+#define FLUSH_CYCLES 1000000000ULL
 
 static bool console_present;
-static bool console_stalled; /* the last wait ran out: do not wait again until there is room */
+
+/* What was written and the device has not taken yet. Both only grow, and are indexes modulo. */
+static char queue[QUEUE_BYTES];
+static size_t queue_written, queue_sent;
+
+_Static_assert((QUEUE_BYTES & (QUEUE_BYTES - 1)) == 0, "indexes wrap where size_t does");
 
 void console_init(void)
 {
-    console_present = cpu_in8(LINE_STATUS) != LINE_STATUS_ABSENT;
-    if (!console_present)
+    if (cpu_in8(LINE_STATUS) == LINE_STATUS_ABSENT)
         return;
     cpu_out8(INTERRUPT_ENABLE, 0);
     cpu_out8(LINE_CONTROL, LINE_CONTROL_DLAB);
@@ -47,35 +53,47 @@ void console_init(void)
     cpu_out8(LINE_CONTROL, LINE_CONTROL_8N1);
     cpu_out8(FIFO_CONTROL, FIFO_ENABLE_AND_CLEAR);
     cpu_out8(MODEM_CONTROL, MODEM_CONTROL_DTR_RTS);
+    /* Under KVM an empty port may read as 0, as the status of a stalled console does. */
+    console_present = cpu_in8(LINE_CONTROL) == LINE_CONTROL_8N1;
 }
 
-static bool wait_for(uint8_t status, unsigned polls)
+static size_t queue_len(void)
 {
-    while ((cpu_in8(LINE_STATUS) & status) == 0) {
-        if (--polls == 0)
-            return false;
-        cpu_pause();
-    }
-    return true;
+    return queue_written - queue_sent;
+}
+
+/* Sends up to a FIFO's worth, for which there is room, in one go. */
+static void send_fifo(void)
+{
+    const size_t at = queue_sent % QUEUE_BYTES, until_end = QUEUE_BYTES - at;
+    size_t len = queue_len() < FIFO_BYTES ? queue_len() : FIFO_BYTES;
+
+    if (len > until_end)
+        len = until_end;
+    for (size_t i = 0; i < len; i++)
+        cpu_out8(DATA, (uint8_t)queue[at + i]);
+    queue_sent += len;
+}
+
+/* Sends what the device takes without a wait. */
+static void drain(void)
+{
+    while (queue_len() > 0 && (cpu_in8(LINE_STATUS) & LINE_STATUS_FIFO_EMPTY) != 0)
+        send_fifo();
 }
 
 void console_write(const char *bytes, size_t len)
 {
-    if (!console_present)
+    if (!console_present || len > QUEUE_BYTES - queue_len())
         return;
-    for (size_t i = 0; i < len; i++) {
-        /* One look at the status for each FIFO's worth. */
-        if (i % FIFO_BYTES == 0) {
-            console_stalled = !wait_for(LINE_STATUS_FIFO_EMPTY, console_stalled ? 1 : POLLS_MAX);
-            if (console_stalled)
-                return;
-        }
-        cpu_out8(DATA, (uint8_t)bytes[i]);
-    }
+    for (size_t i = 0; i < len; i++)
+        queue[queue_written++ % QUEUE_BYTES] = bytes[i];
+    drain();
 }
 
 int console_read(void)
 {
+    drain();
     if (!console_present || (cpu_in8(LINE_STATUS) & LINE_STATUS_DATA_READY) == 0)
         return -1;
     return cpu_in8(DATA);
@@ -83,6 +101,12 @@ int console_read(void)
 
 void console_flush(void)
 {
-    if (console_present && !console_stalled)
-        (void)wait_for(LINE_STATUS_IDLE, POLLS_MAX);
+    const uint64_t start = cpu_tsc();
+
+    while (console_present && cpu_tsc() - start < FLUSH_CYCLES) {
+        drain();
+        if (queue_len() == 0 && (cpu_in8(LINE_STATUS) & LINE_STATUS_IDLE) != 0)
+            return;
+        cpu_pause();
+    }
 }

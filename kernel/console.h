@@ -1,8 +1,9 @@
 /*
  * The console: COM1, a 16550 at 0x3f8, 115200 8N1, polled. Every VMM has one.
  *
- * Lines end in a bare '\n'. A console that is absent swallows what is written; one whose reader
- * has stalled costs a bounded wait once, then what does not fit is lost until it reads again.
+ * Lines end in a bare '\n'. Nobody waits for the console: what the device does not take at once is
+ * queued, and goes on its way when there is something else to write, and at each console_read(). A
+ * console that is absent swallows what is written.
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 
 void console_init(void);
 
+/* When the queue has no room for all of it, because the reader has stalled, all of it is lost. */
 void console_write(const char *bytes, size_t len);
 
 /*
@@ -18,5 +20,5 @@ void console_write(const char *bytes, size_t len);
  */
 int console_read(void);
 
-/* Waits, not for ever, until the last byte written has left. */
+/* Waits until the last byte written has left; up to about a second if the reader has stalled. */
 void console_flush(void);
