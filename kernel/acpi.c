@@ -38,6 +38,7 @@ enum {
 
 /* Offsets in the MCFG (PCI firmware specification 3.3, 4.1.2). */
 enum { MCFG_FIRST = 44, MCFG_ENTRY_BYTES = 16 };
+#define ECAM_ADDRESS_END (1ULL << 52) /* of physical addresses */
 
 /* AML (20.2). */
 enum { AML_NAME = 0x08, AML_BYTE = 0x0a, AML_PACKAGE = 0x12, AML_ZERO = 0x00, AML_ONE = 0x01 };
@@ -255,24 +256,44 @@ static bool s5_read(struct table aml, size_t at, struct acpi_facts *facts)
 }
 
 /*
- * Looks for the bytes of the declaration instead of interpreting AML, as small kernels do: the name
- * of a sleep state is declared once, at the root, by a constant package.
+ * Where the object begins in the next Name (`name`, object) from `at` on; 0 if there is none. Looks
+ * for the bytes of the declaration instead of interpreting AML, as small kernels do: what is looked
+ * for is declared by a constant.
  */
+static size_t aml_find_name(struct table aml, size_t at, const char *name)
+{
+    const size_t begin = HEADER_BYTES;
+
+    for (at = at > begin ? at : begin + 1; at + 4 <= aml.len; at++) {
+        const uint8_t *const found = aml.bytes + at;
+
+        if (memcmp(found, name, 4) == 0 &&
+            (found[-1] == AML_NAME ||
+             (found[-1] == '\\' && at > begin + 1 && found[-2] == AML_NAME)))
+            return at + 4;
+    }
+    return 0;
+}
+
 static void s5_find(struct table dsdt, struct acpi_facts *facts)
 {
-    for (size_t at = HEADER_BYTES + 1; at + 4 <= dsdt.len; at++) {
-        const uint8_t *const name = dsdt.bytes + at;
+    size_t at = 0;
 
-        if (memcmp(name, "_S5_", 4) != 0)
-            continue;
+    while (!facts->has_s5 && (at = aml_find_name(dsdt, at, "_S5_")) != 0)
+        facts->has_s5 = s5_read(dsdt, at, facts);
+}
 
-        const bool declared = name[-1] == AML_NAME ||
-                              (name[-1] == '\\' && at > HEADER_BYTES + 1 && name[-2] == AML_NAME);
+/* Name (_BBN, bus): each is of a host bridge. */
+static void root_buses_find(struct table dsdt, struct acpi_facts *facts)
+{
+    size_t at = 0;
 
-        if (declared && s5_read(dsdt, at + 4, facts)) {
-            facts->has_s5 = true;
-            return;
-        }
+    while (facts->root_bus_count < ACPI_ROOT_BUSES_MAX &&
+           (at = aml_find_name(dsdt, at, "_BBN")) != 0) {
+        size_t integer_at = at;
+
+        if (aml_small_integer(dsdt, &integer_at, &facts->root_buses[facts->root_bus_count]))
+            facts->root_bus_count++;
     }
 }
 
@@ -282,14 +303,20 @@ static void mcfg_read(struct table mcfg, struct acpi_facts *facts)
 {
     for (size_t at = MCFG_FIRST; at + MCFG_ENTRY_BYTES <= mcfg.len; at += MCFG_ENTRY_BYTES) {
         const uint8_t *const entry = mcfg.bytes + at;
-        const unsigned segment = (unsigned)(entry[8] | entry[9] << 8);
+        const struct acpi_ecam ecam = {
+            .address = get64(entry),
+            .segment = (uint16_t)(entry[8] | entry[9] << 8),
+            .bus_first = entry[10],
+            .bus_last = entry[11],
+        };
 
-        if (segment == 0 && entry[10] <= entry[11]) {
-            facts->ecam_address = get64(entry);
-            facts->ecam_bus_first = entry[10];
-            facts->ecam_bus_last = entry[11];
-            return;
-        }
+        if (ecam.bus_first > ecam.bus_last || ecam.address == 0 ||
+            ecam.address % ACPI_ECAM_BUS_BYTES != 0 || ecam.address >= ECAM_ADDRESS_END)
+            continue;
+        if (facts->ecam_count < ACPI_ECAM_MAX)
+            facts->ecam[facts->ecam_count++] = ecam;
+        else
+            facts->ecam_left_out++;
     }
 }
 
@@ -313,8 +340,10 @@ void acpi_parse(acpi_read_fn *read, uint64_t rsdp, struct acpi_facts *facts)
     const struct table dsdt =
         table_at(read, x_dsdt != 0 ? x_dsdt : get32(fadt.bytes + FADT_DSDT), "DSDT");
 
-    if (dsdt.bytes != NULL)
+    if (dsdt.bytes != NULL) {
         s5_find(dsdt, facts);
+        root_buses_find(dsdt, facts);
+    }
 
     const struct table mcfg = table_find(read, &root, "MCFG");
 

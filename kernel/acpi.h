@@ -19,6 +19,17 @@ struct acpi_register {
     uint8_t space;    /* enum acpi_space, or something not supported */
 };
 
+#define ACPI_ECAM_MAX       8
+#define ACPI_ECAM_BUS_BYTES (1u << 20)
+#define ACPI_ROOT_BUSES_MAX 16
+
+/* Where some buses of a segment have their configuration space in memory (MCFG). */
+struct acpi_ecam {
+    uint64_t address; /* of bus 0, whether it is one of them or not; a multiple of a bus's bytes */
+    uint16_t segment;
+    uint8_t bus_first, bus_last;
+};
+
 struct acpi_facts {
     bool found; /* a valid RSDP, root table and FADT */
 
@@ -31,8 +42,10 @@ struct acpi_facts {
     uint16_t pm1a_control_port, pm1b_control_port; /* 0: none */
     struct acpi_register sleep_control;            /* of hardware-reduced machines */
 
-    uint64_t ecam_address; /* PCI configuration space of segment 0 (MCFG); 0: none */
-    uint8_t ecam_bus_first, ecam_bus_last;
+    struct acpi_ecam ecam[ACPI_ECAM_MAX];
+    unsigned ecam_count, ecam_left_out;
+    uint8_t root_buses[ACPI_ROOT_BUSES_MAX]; /* that host bridges declare; bus 0 need not be one */
+    unsigned root_bus_count;
 };
 
 #define ACPI_PM_TIMER_HZ 3579545u

@@ -2,11 +2,13 @@
 
 #include <assert.h>
 
+#include "kernel/acpi.h"
 #include "kernel/cpu.h"
+#include "kernel/memory.h"
 
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA    0xcfc
-#define CONFIG_ENABLE  0x80000000u
+enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc }; /* ports */
+
+#define CONFIG_ENABLE 0x80000000u
 
 /* Registers of the configuration header (PCI 3.0, 6.1; bridges: PCI-to-PCI Bridge 1.2, 3.2). */
 #define PCI_VENDOR_ID            0x00
@@ -28,8 +30,8 @@
 
 #define PCI_SLOTS                32
 #define PCI_FUNCTIONS            8
-#define PCI_BUSES_MAX            16 /* looked at; a hypervisor that has more is not ours */
-#define PCI_CAPABILITIES_MAX     48 /* what fits behind the header, four bytes each */
+#define PCI_BUSES                256 /* of a segment */
+#define PCI_CAPABILITIES_MAX     48  /* what fits behind the header, four bytes each */
 #define PCI_CAPABILITY_FIRST     0x40
 
 static void select_register(const struct pci_device *device, uint8_t offset)
@@ -41,6 +43,8 @@ static void select_register(const struct pci_device *device, uint8_t offset)
 
 uint8_t pci_read8(const struct pci_device *device, uint8_t offset)
 {
+    if (device->ecam != NULL)
+        return device->ecam[offset];
     select_register(device, offset);
     return cpu_in8((uint16_t)(CONFIG_DATA + (offset & 3)));
 }
@@ -48,6 +52,8 @@ uint8_t pci_read8(const struct pci_device *device, uint8_t offset)
 uint16_t pci_read16(const struct pci_device *device, uint8_t offset)
 {
     assert((offset & 1) == 0);
+    if (device->ecam != NULL)
+        return *(volatile uint16_t *)(device->ecam + offset);
     select_register(device, offset);
     return cpu_in16((uint16_t)(CONFIG_DATA + (offset & 2)));
 }
@@ -55,6 +61,8 @@ uint16_t pci_read16(const struct pci_device *device, uint8_t offset)
 uint32_t pci_read32(const struct pci_device *device, uint8_t offset)
 {
     assert((offset & 3) == 0);
+    if (device->ecam != NULL)
+        return *(volatile uint32_t *)(device->ecam + offset);
     select_register(device, offset);
     return cpu_in32(CONFIG_DATA);
 }
@@ -62,6 +70,10 @@ uint32_t pci_read32(const struct pci_device *device, uint8_t offset)
 void pci_write16(const struct pci_device *device, uint8_t offset, uint16_t value)
 {
     assert((offset & 1) == 0);
+    if (device->ecam != NULL) {
+        *(volatile uint16_t *)(device->ecam + offset) = value;
+        return;
+    }
     select_register(device, offset);
     cpu_out16((uint16_t)(CONFIG_DATA + (offset & 2)), value);
 }
@@ -76,26 +88,57 @@ bool pci_is_present(void)
            pci_read16(&host_bridge, PCI_VENDOR_ID) != 0xffff;
 }
 
+/* ---- what is there ---- */
+
+/* Configuration space of some buses of a segment. */
+struct space {
+    uint16_t segment;
+    uint8_t bus_first, bus_last;
+    uint64_t ecam; /* address of bus 0; 0: by ports */
+};
+
 struct scan {
     uint16_t vendor_id;
-    struct pci_device *found;
-    size_t count, max;
-    uint8_t buses[PCI_BUSES_MAX];
+    void (*visit)(const struct pci_device *device, void *context);
+    void *context;
+    struct pci_reach reach;
+    struct space space;
+    uint8_t buses[PCI_BUSES];
     size_t bus_count;
 };
+
+static bool scan_reaches(const struct scan *scan, uint8_t bus)
+{
+    return bus >= scan->space.bus_first && bus <= scan->space.bus_last;
+}
 
 static void scan_add_bus(struct scan *scan, uint8_t bus)
 {
     for (size_t i = 0; i < scan->bus_count; i++)
-        if (scan->buses[i] == bus) /* bus 0: a bridge that the firmware has not numbered */
+        if (scan->buses[i] == bus)
             return;
-    if (scan->bus_count < PCI_BUSES_MAX)
-        scan->buses[scan->bus_count++] = bus;
+    scan->buses[scan->bus_count++] = bus;
+}
+
+static void scan_bridge(struct scan *scan, const struct pci_device *bridge)
+{
+    const uint8_t bus = pci_read8(bridge, PCI_SECONDARY_BUS);
+
+    if (bus != 0 && scan_reaches(scan, bus))
+        scan_add_bus(scan, bus);
+    else
+        scan->reach.bridges_left_out++;
 }
 
 /* False when there is no such function. */
 static bool scan_function(struct scan *scan, struct pci_device *device)
 {
+    if (scan->space.ecam != 0)
+        device->ecam =
+            (volatile uint8_t *)(uintptr_t)(scan->space.ecam + ((uint64_t)device->bus << 20 |
+                                                                (uint64_t)device->slot << 15 |
+                                                                (uint64_t)device->function << 12));
+
     const uint32_t ids = pci_read32(device, PCI_VENDOR_ID);
 
     device->vendor_id = (uint16_t)ids;
@@ -103,16 +146,17 @@ static bool scan_function(struct scan *scan, struct pci_device *device)
     if (device->vendor_id == 0xffff)
         return false;
     if (pci_read16(device, PCI_CLASS) == PCI_CLASS_BRIDGE_PCI)
-        scan_add_bus(scan, pci_read8(device, PCI_SECONDARY_BUS));
-    if (device->vendor_id == scan->vendor_id && scan->count < scan->max)
-        scan->found[scan->count++] = *device;
+        scan_bridge(scan, device);
+    if (device->vendor_id == scan->vendor_id)
+        scan->visit(device, scan->context);
     return true;
 }
 
 static void scan_bus(struct scan *scan, uint8_t bus)
 {
+    scan->reach.buses++;
     for (uint8_t slot = 0; slot < PCI_SLOTS; slot++) {
-        struct pci_device device = {.bus = bus, .slot = slot};
+        struct pci_device device = {.segment = scan->space.segment, .bus = bus, .slot = slot};
         if (!scan_function(scan, &device) ||
             (pci_read8(&device, PCI_HEADER_TYPE) & PCI_HEADER_MULTIFUNCTION) == 0)
             continue;
@@ -121,14 +165,49 @@ static void scan_bus(struct scan *scan, uint8_t bus)
     }
 }
 
-size_t pci_find(uint16_t vendor_id, struct pci_device *found, size_t max)
+/* ACPI's root buses may be of any segment: one that is not there has no function. */
+static void scan_space(struct scan *scan, struct space space)
 {
-    struct scan scan = {.vendor_id = vendor_id, .found = found, .max = max, .bus_count = 1};
+    const struct acpi_facts *const acpi = acpi_get_facts();
 
-    for (size_t i = 0; i < scan.bus_count; i++)
-        scan_bus(&scan, scan.buses[i]);
-    return scan.count;
+    scan->space = space;
+    scan->bus_count = 0;
+    scan_add_bus(scan, space.bus_first);
+    for (unsigned i = 0; i < acpi->root_bus_count; i++)
+        if (scan_reaches(scan, acpi->root_buses[i]))
+            scan_add_bus(scan, acpi->root_buses[i]);
+    for (size_t i = 0; i < scan->bus_count; i++)
+        scan_bus(scan, scan->buses[i]);
 }
+
+static struct space map_ecam(const struct acpi_ecam *ecam)
+{
+    const uint64_t offset = (uint64_t)ecam->bus_first * ACPI_ECAM_BUS_BYTES;
+    const size_t bytes = (size_t)(ecam->bus_last - ecam->bus_first + 1) * ACPI_ECAM_BUS_BYTES;
+    const void *const first = memory_map_device(ecam->address + offset, bytes);
+
+    return (struct space){ecam->segment, ecam->bus_first, ecam->bus_last,
+                          (uint64_t)(uintptr_t)first - offset};
+}
+
+struct pci_reach pci_visit(uint16_t vendor_id,
+                           void (*visit)(const struct pci_device *device, void *context),
+                           void *context)
+{
+    const struct acpi_facts *const acpi = acpi_get_facts();
+    const bool by_ports = pci_is_present();
+    struct scan scan = {.vendor_id = vendor_id, .visit = visit, .context = context};
+
+    scan.reach.segments_left_out = acpi->ecam_left_out;
+    if (by_ports)
+        scan_space(&scan, (struct space){0, 0, PCI_BUSES - 1, 0});
+    for (unsigned i = 0; i < acpi->ecam_count; i++)
+        if (!by_ports || acpi->ecam[i].segment != 0)
+            scan_space(&scan, map_ecam(&acpi->ecam[i]));
+    return scan.reach;
+}
+
+/* ---- what a function says of itself ---- */
 
 size_t pci_capabilities(const struct pci_device *device, uint8_t id, uint8_t *offsets, size_t max)
 {

@@ -1,7 +1,9 @@
 /*
  * PCI configuration space through ports 0xcf8 and 0xcfc (PCI Local Bus 3.0, 3.2.2.3.2: mechanism
- * 1), which every VMM with PCI for x86 has. Bus 0 and what lies behind its bridges, as far as the
- * firmware has numbered them.
+ * 1), and in memory (PCI Express 3.0, 7.2.2: ECAM), where ACPI's MCFG has it. Memory is for
+ * segments other than 0, and for all of them where nobody answers at the ports. Looked at are the
+ * buses that begin at a host bridge (bus 0, and those that ACPI names), and what lies behind their
+ * bridges, as the firmware has numbered them.
  */
 #pragma once
 
@@ -24,15 +26,26 @@
 #define PCI_BARS                 6
 
 struct pci_device {
+    uint16_t segment;
     uint8_t bus, slot, function;
     uint16_t vendor_id, device_id;
+    volatile uint8_t *ecam; /* its configuration space in memory; NULL: by ports */
 };
 
-/* False where nothing answers at 0xcf8: microvm, Firecracker. */
+/* What was looked at, and what could not be. */
+struct pci_reach {
+    unsigned buses;
+    unsigned bridges_left_out;  /* to buses without a number, or beyond what the ECAM reaches */
+    unsigned segments_left_out; /* more of them than ACPI_ECAM_MAX */
+};
+
+/* False where nothing answers at 0xcf8: microvm, Firecracker without PCI. */
 bool pci_is_present(void);
 
-/* Fills `found` with the functions of this vendor in bus order; returns how many (at most max). */
-size_t pci_find(uint16_t vendor_id, struct pci_device *found, size_t max);
+/* Calls `visit` for each function of this vendor; of a segment those of bus 0 come first. */
+struct pci_reach pci_visit(uint16_t vendor_id,
+                           void (*visit)(const struct pci_device *device, void *context),
+                           void *context);
 
 /* Offsets are of the whole field, which MUST be aligned to its size. */
 uint8_t pci_read8(const struct pci_device *device, uint8_t offset);

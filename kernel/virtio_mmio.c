@@ -60,6 +60,7 @@ static struct window windows[WINDOWS_MAX];
 static size_t window_count;
 static struct virtio_mmio devices[DEVICES_MAX];
 static size_t device_count;
+static unsigned places_searched;
 
 static struct virtio_mmio *of(struct virtio_device *device)
 {
@@ -194,6 +195,7 @@ static struct virtio_device *look_at(const struct window *window, enum virtio_id
 {
     volatile uint8_t *const registers = memory_map_device(window->base, window->bytes);
 
+    places_searched++;
     if (read_register(registers, REG_MAGIC) != MAGIC ||
         read_register(registers, REG_DEVICE_ID) != (uint32_t)id)
         return NULL;
@@ -216,6 +218,7 @@ struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count)
 {
     struct virtio_device *first = NULL;
 
+    places_searched = 0;
     for (size_t i = 0; i < window_count; i++) {
         struct virtio_device *const device = look_at(&windows[i], id, count);
         if (first == NULL)
@@ -230,6 +233,11 @@ struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count)
             first = device;
     }
     return first;
+}
+
+unsigned virtio_mmio_places(void)
+{
+    return places_searched;
 }
 
 /* Reads digits, decimal or after 0x, from *at, and stands *at behind them. */

@@ -11,6 +11,9 @@
 /* The first usable device with this id, or NULL; adds the number of those seen to *count. */
 struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count);
 
+/* In how many places the last search looked. */
+unsigned virtio_mmio_places(void);
+
 /*
  * For kernel/cmdline.h: SIZE[K]@BASE:IRQ[:ID], numbers decimal or 0x, as Linux defines it. The
  * interrupt is not used. False when malformed, or when it is one too many. `target` is not used.

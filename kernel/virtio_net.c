@@ -22,6 +22,8 @@
 #include "kernel/memory.h"
 #include "kernel/receive_ring.h"
 #include "kernel/virtio.h"
+#include "kernel/virtio_mmio.h"
+#include "kernel/virtio_pci.h"
 
 /* Feature masks (5.1.3). */
 #define F_CSUM       (1ULL << 0)
@@ -272,7 +274,10 @@ bool netdev_init(void)
     assert(net.device == NULL);
     net.device = virtio_find(VIRTIO_ID_NET);
     if (net.device == NULL) {
-        log_error("net", "no virtio-net device that can be used");
+        log_error("net",
+                  "no virtio-net device that can be used: looked at %u PCI buses and in %u places "
+                  "of virtio-mmio",
+                  virtio_pci_buses(), virtio_mmio_places());
         return false;
     }
     if (!start()) {

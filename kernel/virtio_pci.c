@@ -16,9 +16,7 @@
 #include "kernel/memory.h"
 #include "kernel/pci.h"
 
-/* Devices known at once, and functions of virtio's vendor looked at in search of them. */
-#define DEVICES_MAX   8
-#define FUNCTIONS_MAX 32
+#define DEVICES_MAX 8 /* known at once */
 
 /* 4.1.2: 0x1040 + id; transitional devices, which have the modern interface too, by subsystem. */
 #define DEVICE_ID_MODERN       0x1040
@@ -81,6 +79,7 @@ struct virtio_pci {
 
 static struct virtio_pci devices[DEVICES_MAX];
 static size_t device_count;
+static unsigned buses_searched;
 
 static struct virtio_pci *of(struct virtio_device *device)
 {
@@ -270,7 +269,20 @@ static uint16_t id_of(const struct pci_device *function)
 
 static bool is_same(const struct pci_device *a, const struct pci_device *b)
 {
-    return a->bus == b->bus && a->slot == b->slot && a->function == b->function;
+    return a->segment == b->segment && a->bus == b->bus && a->slot == b->slot &&
+           a->function == b->function;
+}
+
+/* As everybody writes it: without the segment where it is 0. */
+static void name_device(struct virtio_pci *pci)
+{
+    const struct pci_device *const function = &pci->function;
+    char segment[8] = "";
+
+    if (function->segment != 0)
+        snprintf(segment, sizeof(segment), "%04x:", function->segment);
+    snprintf(pci->device.name, sizeof(pci->device.name), "pci %s%02x:%02x.%u", segment,
+             function->bus, function->slot, function->function);
 }
 
 static struct virtio_device *device_at(const struct pci_device *function, enum virtio_id id)
@@ -285,28 +297,46 @@ static struct virtio_device *device_at(const struct pci_device *function, enum v
     pci->device.transport = &transport;
     pci->device.id = id;
     pci->function = *function;
-    snprintf(pci->device.name, sizeof(pci->device.name), "pci %02x:%02x.%u", function->bus,
-             function->slot, function->function);
+    name_device(pci);
     if (!attach(pci))
         return NULL;
     device_count++;
     return &pci->device;
 }
 
+struct search {
+    enum virtio_id id;
+    unsigned *count;
+    struct virtio_device *first;
+};
+
+static void look_at(const struct pci_device *function, void *context)
+{
+    struct search *const search = context;
+
+    if (id_of(function) != search->id)
+        return;
+    ++*search->count;
+    if (search->first == NULL)
+        search->first = device_at(function, search->id);
+}
+
 struct virtio_device *virtio_pci_find(enum virtio_id id, unsigned *count)
 {
-    struct pci_device functions[FUNCTIONS_MAX];
-    struct virtio_device *first = NULL;
+    struct search search = {id, count, NULL};
+    const struct pci_reach reach = pci_visit(PCI_VENDOR_VIRTIO, look_at, &search);
 
-    if (!pci_is_present())
-        return NULL;
-    const size_t function_count = pci_find(PCI_VENDOR_VIRTIO, functions, FUNCTIONS_MAX);
-    for (size_t i = 0; i < function_count; i++) {
-        if (id_of(&functions[i]) != id)
-            continue;
-        ++*count;
-        if (first == NULL)
-            first = device_at(&functions[i], id);
-    }
-    return first;
+    buses_searched = reach.buses;
+    if (search.first == NULL && reach.bridges_left_out != 0)
+        log_warn("virtio",
+                 "not looked at: buses behind %u PCI bridges, which have no usable number",
+                 reach.bridges_left_out);
+    if (search.first == NULL && reach.segments_left_out != 0)
+        log_warn("virtio", "not looked at: %u of the PCI segments", reach.segments_left_out);
+    return search.first;
+}
+
+unsigned virtio_pci_buses(void)
+{
+    return buses_searched;
 }

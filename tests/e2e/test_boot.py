@@ -51,6 +51,17 @@ def check_load(suite, **options):
         expect(machine.stop(), EXIT_GOOD, "exit status")
 
 
+def check_expander(suite, bridges, **options):
+    """Buses of host bridges beside the first, beyond bus 16."""
+    with suite.machine(**options) as machine:
+        at = machine.command.index("-netdev")
+        machine.command[at:at] = [word for bridge in bridges for word in ("-device", bridge)]
+        machine.start()
+        machine.wait_for("virtio-net at pci (41|c9):0")
+        machine.wait_for(LISTENING)
+        serve_a_little(suite, machine)
+
+
 def check_small(suite, machine_type):
     """16 MiB hold 1,000 connections and the challenge's 75,000 users."""
     with suite.boot(machine=machine_type, memory="16M",
@@ -221,7 +232,16 @@ def run(suite):
                         "ip=198.18.0.2/24,", "ip=198.18.0/24", "ip=")],
         *[(f"a processor with {properties}", suite, check_boots,
            {"cpu": properties, "machine": "q35"}) for properties in PROCESSORS[suite.accelerator]],
-        ("no network device", suite, check_fails, {"network": None, "pattern": "(?i)net"}),
+        ("no network device", suite, check_fails,
+         {"machine": "q35", "network": None,
+          "pattern": "no virtio-net device .* looked at 1 PCI buses"}),
+        ("a network device on an expander bus of PCI Express", suite, check_expander, {
+            "machine": "q35", "bridges": ["pxb-pcie,id=pxb,bus=pcie.0,bus_nr=64",
+                                          "pcie-root-port,id=rp,bus=pxb,chassis=1"],
+            "device_options": ",bus=rp"}),
+        ("a network device on an expander bus of PCI", suite, check_expander, {
+            "machine": "pc", "bridges": ["pxb,id=pxb,bus=pci.0,bus_nr=200"],
+            "device_options": ",bus=pxb,addr=2"}),
         ("a device of the old kind only", suite, check_fails,
          {"machine": "q35", "device_options": ",disable-modern=on,disable-legacy=off",
           "pattern": "(?i)virtio|net"}),

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernel/acpi.h"
 #include "kernel/cpu.h"
+#include "kernel/memory.h"
 #include "kernel/pci.h"
 #include "kernel/start.h"
 #include "kernel/virtio_mmio.h"
@@ -212,16 +214,51 @@ TEST(virtio_rng_gives_different_bytes_each_time)
     CHECK(zeros < 20); /* to the last byte: 64 of them come at a time */
 }
 
+static struct pci_device first_function;
+static unsigned functions;
+
+static void note_function(const struct pci_device *device, void *context)
+{
+    (void)context;
+    if (functions++ == 0)
+        first_function = *device;
+}
+
+static unsigned functions_of(uint16_t vendor)
+{
+    functions = 0;
+    (void)pci_visit(vendor, note_function, NULL);
+    return functions;
+}
+
 TEST(pci_finds_the_host_bridge)
 {
-    struct pci_device found[4];
     const uint16_t intel = 0x8086;
 
     if (!pci_is_present()) {
         test_print("skipped: no PCI");
         return;
     }
-    CHECK(pci_find(intel, found, 4) >= 1);
-    CHECK(found[0].bus == 0 && found[0].slot == 0 && found[0].function == 0);
-    CHECK_EQ(pci_find(0xfffe, found, 4), 0);
+    CHECK(functions_of(intel) >= 1);
+    CHECK(first_function.bus == 0 && first_function.slot == 0 && first_function.function == 0);
+    CHECK(first_function.ecam == NULL);
+    CHECK_EQ(functions_of(0xfffe), 0);
+}
+
+TEST(pci_reads_the_same_by_ports_and_in_memory)
+{
+    const struct acpi_facts *const acpi = acpi_get_facts();
+
+    if (!pci_is_present() || acpi->ecam_count == 0) {
+        test_print("skipped: not both of PCI's ways to its configuration space");
+        return;
+    }
+    CHECK(functions_of(PCI_VENDOR_VIRTIO) >= 1 && first_function.bus == 0);
+    struct pci_device in_memory = first_function;
+    in_memory.ecam = (volatile uint8_t *)memory_map_device(acpi->ecam[0].address, 1 << 20) +
+                     (first_function.slot << 15 | first_function.function << 12);
+    for (unsigned offset = 0; offset < 0x40; offset += 4)
+        CHECK_EQ(pci_read32(&in_memory, (uint8_t)offset),
+                 pci_read32(&first_function, (uint8_t)offset));
+    pci_write16(&in_memory, PCI_COMMAND, pci_read16(&in_memory, PCI_COMMAND));
 }

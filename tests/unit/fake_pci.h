@@ -14,11 +14,13 @@
 #define cpu_in32          fake_in32
 #define cpu_out16         fake_out16
 #define cpu_out32         fake_out32
+#define acpi_get_facts    VPCI(acpi_get_facts)
 #define log_line          VPCI(log_line)
 #define memory_map_device VPCI(memory_map_device)
 #define virtio_pci_find   VPCI(virtio_pci_find)
+#define virtio_pci_buses  VPCI(virtio_pci_buses)
 #define pci_is_present    VPCI(pci_is_present)
-#define pci_find          VPCI(pci_find)
+#define pci_visit         VPCI(pci_visit)
 #define pci_read8         VPCI(pci_read8)
 #define pci_read16        VPCI(pci_read16)
 #define pci_read32        VPCI(pci_read32)
@@ -37,9 +39,11 @@ static void fake_out32(uint16_t port, uint32_t value);
 
 #include "tests/test.h"
 
-#define FUNCTIONS_AT_MOST 20
+#define FUNCTIONS_AT_MOST (PCI_BUSES + 1)
 #define BAR_ADDRESS       0xfe000000u
 #define BAR_BYTES         0x4000u
+#define ECAM_ADDRESS      0xe8000000u
+#define ECAM_BUSES        3u
 
 struct function {
     uint8_t bus, slot, function;
@@ -52,9 +56,16 @@ static struct {
     struct function functions[FUNCTIONS_AT_MOST];
     size_t count;
     unsigned log_lines;
+    struct acpi_facts acpi;
 } bus;
 
 static _Alignas(4096) uint8_t bar_memory[BAR_BYTES];
+static _Alignas(4096) uint8_t ecam_memory[ECAM_BUSES * ACPI_ECAM_BUS_BYTES];
+
+const struct acpi_facts *VPCI(acpi_get_facts)(void)
+{
+    return &bus.acpi;
+}
 
 static struct function *selected(void)
 {
@@ -122,6 +133,10 @@ void *VPCI(memory_map_device)(uint64_t address, size_t bytes)
 {
     const uint32_t low = (uint32_t)address; /* BAR 5, when it is one, is the upper half of BAR 4 */
 
+    if (address >= ECAM_ADDRESS && address - ECAM_ADDRESS < sizeof(ecam_memory)) {
+        assert(bytes <= sizeof(ecam_memory) - (address - ECAM_ADDRESS));
+        return ecam_memory + (address - ECAM_ADDRESS);
+    }
     assert(low >= BAR_ADDRESS && low + bytes <= BAR_ADDRESS + BAR_BYTES);
     return bar_memory + (low - BAR_ADDRESS);
 }
@@ -171,10 +186,33 @@ static inline struct function *add_net(uint8_t at_bus, uint8_t slot)
     return f;
 }
 
+static inline struct function *add_bridge(uint8_t at_bus, uint8_t slot, uint8_t to_bus)
+{
+    struct function *const bridge = add_function(at_bus, slot, 0, 0x000c1b36);
+
+    bridge->config[PCI_CLASS / 4] = (uint32_t)PCI_CLASS_BRIDGE_PCI << 16;
+    set_byte(bridge, PCI_HEADER_TYPE, 1);
+    set_byte(bridge, PCI_SECONDARY_BUS, to_bus);
+    return bridge;
+}
+
+/* Moves the functions of that bus, and all that follow, into memory, `ecam_bus` of it. */
+static inline void move_to_ecam(uint8_t ecam_bus)
+{
+    for (size_t i = 0; i < bus.count; i++) {
+        const struct function *const f = &bus.functions[i];
+        const size_t at =
+            (size_t)(ecam_bus + f->bus) << 20 | (size_t)f->slot << 15 | (size_t)f->function << 12;
+        memcpy(ecam_memory + at, f->config, sizeof(f->config));
+    }
+    bus.count = 0;
+}
+
 static inline void set_up(void)
 {
     memset(&bus, 0, sizeof(bus));
     memset(bar_memory, 0, sizeof(bar_memory));
+    memset(ecam_memory, 0xff, sizeof(ecam_memory));
     device_count = 0;
     bus.present = true;
     add_function(0, 0, 0, 0x12378086);

@@ -1,9 +1,10 @@
 /* virtio's memory-mapped transport on the host, over registers that are mere memory. */
-#define log_line          vmmio_log_line
-#define memory_map_device vmmio_memory_map_device
-#define pci_is_present    vmmio_pci_is_present
-#define virtio_mmio_find  vmmio_find
-#define virtio_mmio_parse vmmio_parse
+#define log_line           vmmio_log_line
+#define memory_map_device  vmmio_memory_map_device
+#define pci_is_present     vmmio_pci_is_present
+#define virtio_mmio_find   vmmio_find
+#define virtio_mmio_places vmmio_places
+#define virtio_mmio_parse  vmmio_parse
 
 #include "kernel/virtio_mmio.c"
 
@@ -123,6 +124,7 @@ TEST(virtio_mmio_finds_the_first_modern_device)
     struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     CHECK_EQ(count, 2);
+    CHECK_EQ(virtio_mmio_places(), 3);
     CHECK(of(device)->registers == (uint8_t *)windows_memory[1]);
     CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == device);
     CHECK_EQ(log_lines, 0);
@@ -152,6 +154,7 @@ TEST(virtio_mmio_looks_into_the_slots_of_microvm_up_to_the_last)
     pci_present = false;
     CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(slots_mapped, MICROVM_SLOTS);
+    CHECK_EQ(virtio_mmio_places(), MICROVM_SLOTS);
     for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++) /* QEMU's: no device in them */
         put_device(slots_memory[slot], VERSION_MODERN, 0);
     put_device(slots_memory[22], VERSION_MODERN, VIRTIO_ID_RNG);

@@ -100,8 +100,10 @@ TEST(acpi_reads_both_revisions_of_the_root)
         CHECK_EQ(facts.pm_timer_port, 0x608);
         CHECK(facts.pm_timer_32bit);
         CHECK_EQ(facts.century_register, 0x32);
-        CHECK_EQ(facts.ecam_address, 0xb0000000);
-        CHECK_EQ(facts.ecam_bus_last, 255);
+        CHECK_EQ(facts.ecam_count, 1);
+        CHECK_EQ(facts.ecam[0].address, 0xb0000000);
+        CHECK_EQ(facts.ecam[0].bus_last, 255);
+        CHECK_EQ(facts.root_bus_count, 0);
         CHECK_EQ(facts.sleep_control.address, 0);
     }
 }
@@ -190,7 +192,7 @@ TEST(acpi_ignores_what_fails_its_checksum)
     CHECK(parse(BASE).found && !parse(BASE).has_s5);
     make_tables(0);
     window[MCFG + 20] ^= 0x40;
-    CHECK(parse(BASE).found && parse(BASE).ecam_address == 0);
+    CHECK(parse(BASE).found && parse(BASE).ecam_count == 0);
 }
 
 TEST(acpi_falls_back_to_the_rsdt)
@@ -350,19 +352,65 @@ TEST(acpi_reads_tables_at_the_end_of_memory)
     }
 }
 
-TEST(acpi_takes_configuration_space_of_segment_0)
+static void put_ecam(unsigned index, uint64_t address, uint16_t segment, uint8_t bus_last)
+{
+    const size_t entry = MCFG + 44 + 16 * index;
+
+    put(entry, address, 8);
+    put(entry + 8, segment, 2);
+    window[entry + 10] = 0;
+    window[entry + 11] = bus_last;
+    seal(MCFG, "MCFG", 60 + 16 * index);
+}
+
+TEST(acpi_takes_configuration_space_of_every_segment)
 {
     make_tables(2);
-    memset(window + MCFG, 0, 0x100);
-    put(MCFG + 44, 0x11110000, 8);
-    window[MCFG + 44 + 8] = 1;
-    put(MCFG + 60, 0x22220000, 8);
-    window[MCFG + 60 + 11] = 7;
-    seal(MCFG, "MCFG", 76);
-    CHECK_EQ(parse(BASE).ecam_address, 0x22220000);
-    CHECK_EQ(parse(BASE).ecam_bus_last, 7);
+    put_ecam(0, 0x11100000, 0x1234, 0);
+    put_ecam(1, 0x22200000, 0, 7);
+    CHECK_EQ(parse(BASE).ecam_count, 2);
+    CHECK_EQ(parse(BASE).ecam[0].segment, 0x1234);
+    CHECK_EQ(parse(BASE).ecam[1].address, 0x22200000);
+    CHECK_EQ(parse(BASE).ecam[1].bus_last, 7);
     seal(MCFG, "MCFG", 75); /* the second entry is cut */
-    CHECK_EQ(parse(BASE).ecam_address, 0);
+    CHECK_EQ(parse(BASE).ecam_count, 1);
+    CHECK_EQ(parse(BASE).ecam_left_out, 0);
+    for (unsigned i = 0; i < ACPI_ECAM_MAX + 3; i++)
+        put_ecam(i, 0xe8000000 + (i << 20), (uint16_t)i, 0);
+    CHECK_EQ(parse(BASE).ecam_count, ACPI_ECAM_MAX);
+    CHECK_EQ(parse(BASE).ecam_left_out, 3);
+}
+
+TEST(acpi_takes_no_configuration_space_where_none_can_be)
+{
+    static const uint64_t addresses[] = {0, 0xe8080000, 1ULL << 52, UINT64_MAX - 0xfffff};
+
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        make_tables(2);
+        put_ecam(0, addresses[i], 0, 0);
+        CHECK_EQ(parse(BASE).ecam_count, 0);
+    }
+    put_ecam(0, (1ULL << 52) - (1 << 20), 0, 0);
+    CHECK_EQ(parse(BASE).ecam_count, 1);
+}
+
+TEST(acpi_takes_the_buses_of_host_bridges)
+{
+    static const uint8_t bridges[] = {0x08, '_',  'B',  'B', 'N',  0x0a, 0x40, 0x08, '_', 'B', 'B',
+                                      'N',  0x00, 0x08, '_', 'B',  'B',  'N',  0x0b, 1,   1,   0x14,
+                                      '_',  'B',  'B',  'N', 0x0a, 0x50, 0x08, '_',  'B', 'B', 'N'};
+    static const uint8_t bridge[] = {0x08, '_', 'B', 'B', 'N', 0x01};
+
+    make_tables(2);
+    put_s5(bridges, sizeof bridges);
+    CHECK_EQ(parse(BASE).root_bus_count, 2);
+    CHECK_EQ(parse(BASE).root_buses[0], 0x40);
+    CHECK_EQ(parse(BASE).root_buses[1], 0);
+    memset(window + DSDT, 0, 0x200);
+    for (unsigned i = 0; i <= ACPI_ROOT_BUSES_MAX; i++)
+        memcpy(window + DSDT + 40 + i * sizeof bridge, bridge, sizeof bridge);
+    seal(DSDT, "DSDT", 0x200);
+    CHECK_EQ(parse(BASE).root_bus_count, ACPI_ROOT_BUSES_MAX);
 }
 
 TEST(acpi_takes_no_port_above_what_ports_there_are)
@@ -428,5 +476,5 @@ TEST(acpi_takes_no_buses_in_reverse)
     window[MCFG + 54] = 8;
     window[MCFG + 55] = 7;
     seal(MCFG, "MCFG", 60);
-    CHECK_EQ(parse(BASE).ecam_address, 0);
+    CHECK_EQ(parse(BASE).ecam_count, 0);
 }

@@ -165,8 +165,9 @@ TEST(vmm_firecrackers_acpi_is_read)
     CHECK_EQ(facts.pm_timer_port, 0);
     CHECK_EQ(facts.pm1a_control_port, 0);
     CHECK_EQ(facts.century_register, 0);
-    CHECK_EQ(facts.ecam_address, 0xeec00000);
-    CHECK_EQ(facts.ecam_bus_last, 0);
+    CHECK_EQ(facts.ecam_count, 1);
+    CHECK_EQ(facts.ecam[0].address, 0xeec00000);
+    CHECK_EQ(facts.ecam[0].bus_last, 0);
 }
 
 /* One after the other from the RSDP on. It has no PIT: the timer is what there is to measure by. */
@@ -205,5 +206,7 @@ TEST(vmm_cloud_hypervisors_acpi_is_read)
     CHECK_EQ(facts.sleep_control.address, 0x600);
     CHECK_EQ(facts.pm_timer_port, 0x608);
     CHECK(facts.pm_timer_32bit);
-    CHECK_EQ(facts.ecam_address, 0xe8000000);
+    CHECK_EQ(facts.ecam_count, SEGMENTS);
+    CHECK_EQ(facts.ecam[2].address, 0xe8200000);
+    CHECK_EQ(facts.ecam[2].segment, 2);
 }
