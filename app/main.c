@@ -13,6 +13,7 @@
 #include "app/routes.h"
 #include "app/stats.h"
 #include "app/users.h"
+#include "kernel/button.h"
 #include "kernel/clock.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
@@ -29,7 +30,7 @@
 #define CTRL_C          0x03
 #define HOUSEKEEPING_NS (10 * CLOCK_NS_PER_MS)
 /* An emulator's cache of translations grows twofold each time, to what such a time's load uses. */
-#define TRANSLATIONS_NS (100 * CLOCK_NS_PER_MS)
+#define SELDOM_NS       (100 * CLOCK_NS_PER_MS)
 #define DRAIN_NS_MAX    (2 * CLOCK_NS_PER_S)
 
 /*
@@ -242,7 +243,7 @@ static bool announce(void)
 static void serve(void)
 {
     bool announced = announce();
-    uint64_t housekeeping_ns = 0, translations_ns = 0;
+    uint64_t housekeeping_ns = 0, seldom_ns = 0;
     if (!announced)
         log_info("main", "waiting for an address by DHCP");
     for (;;) {
@@ -251,9 +252,11 @@ static void serve(void)
         if (server_batch_ns() < housekeeping_ns)
             continue;
         housekeeping_ns = server_batch_ns() + HOUSEKEEPING_NS;
-        if (server_batch_ns() >= translations_ns) {
-            translations_ns = server_batch_ns() + TRANSLATIONS_NS;
+        if (server_batch_ns() >= seldom_ns) {
+            seldom_ns = server_batch_ns() + SELDOM_NS;
             memory_forget_translations();
+            if (button_pressed())
+                return;
         }
         if (!announced)
             announced = announce();
@@ -282,6 +285,7 @@ int main(void)
     struct server_config config;
     if (!read_options() || !netdev_init() || !make_server(&config))
         return EXIT_FAILURE;
+    button_init();
     clock_settle();
     kernel_boot_is_over();
     if (options.after_boot == AFTER_BOOT_STOP)

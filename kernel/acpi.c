@@ -17,14 +17,21 @@ enum {
 /* Offsets in the FADT (5.2.9). */
 enum {
     FADT_DSDT = 40,
+    FADT_SMI_COMMAND = 48,
+    FADT_ACPI_ENABLE = 52,
+    FADT_PM1A_EVENT = 56,
+    FADT_PM1B_EVENT = 60,
     FADT_PM1A_CONTROL = 64,
     FADT_PM1B_CONTROL = 68,
     FADT_PM_TIMER = 76,
+    FADT_PM1_EVENT_BYTES = 88,
     FADT_PM_TIMER_BYTES = 91,
     FADT_CENTURY = 108,
     FADT_FLAGS = 112,
     FADT_V1_BYTES = 116,
     FADT_X_DSDT = 140,
+    FADT_X_PM1A_EVENT = 148,
+    FADT_X_PM1B_EVENT = 160,
     FADT_X_PM1A_CONTROL = 172,
     FADT_X_PM1B_CONTROL = 184,
     FADT_X_PM_TIMER = 208,
@@ -32,6 +39,8 @@ enum {
     GENERIC_ADDRESS_BYTES = 12,
     GENERIC_ADDRESS_BITS = 1, /* where it says how wide the register is */
     PM_TIMER_BYTES = 4,
+    PM1_EVENT_BYTES_MIN = 4, /* two registers of two bytes or more */
+    FLAG_NO_FIXED_POWER_BUTTON = 1 << 4,
     FLAG_PM_TIMER_32BIT = 1 << 8,
     FLAG_HARDWARE_REDUCED = 1 << 20,
 };
@@ -193,6 +202,21 @@ static uint16_t timer_port(struct table fadt, bool reduced)
     return (uint16_t)x.address;
 }
 
+/* 4.8.3.1: the first half of an event block is its status, the second what of it is enabled. */
+static void power_button_read(struct table fadt, struct acpi_facts *facts)
+{
+    const uint8_t block_bytes = fadt.bytes[FADT_PM1_EVENT_BYTES];
+    const uint32_t smi_command = get32(fadt.bytes + FADT_SMI_COMMAND);
+
+    facts->pm1a_event_port = port_at(fadt, FADT_PM1A_EVENT, FADT_X_PM1A_EVENT);
+    facts->pm1b_event_port = port_at(fadt, FADT_PM1B_EVENT, FADT_X_PM1B_EVENT);
+    facts->pm1_enable_offset = block_bytes / 2;
+    facts->has_power_button = (get32(fadt.bytes + FADT_FLAGS) & FLAG_NO_FIXED_POWER_BUTTON) == 0 &&
+                              facts->pm1a_event_port != 0 && block_bytes >= PM1_EVENT_BYTES_MIN;
+    facts->smi_command_port = smi_command <= UINT16_MAX ? (uint16_t)smi_command : 0;
+    facts->acpi_enable = fadt.bytes[FADT_ACPI_ENABLE];
+}
+
 static void fadt_read(struct table fadt, struct acpi_facts *facts)
 {
     const uint32_t flags = get32(fadt.bytes + FADT_FLAGS);
@@ -207,6 +231,7 @@ static void fadt_read(struct table fadt, struct acpi_facts *facts)
     }
     facts->pm1a_control_port = port_at(fadt, FADT_PM1A_CONTROL, FADT_X_PM1A_CONTROL);
     facts->pm1b_control_port = port_at(fadt, FADT_PM1B_CONTROL, FADT_X_PM1B_CONTROL);
+    power_button_read(fadt, facts);
 }
 
 /* ---- \_S5 ---- */

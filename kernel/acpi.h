@@ -42,6 +42,12 @@ struct acpi_facts {
     uint16_t pm1a_control_port, pm1b_control_port; /* 0: none */
     struct acpi_register sleep_control;            /* of hardware-reduced machines */
 
+    bool has_power_button;                     /* as a fixed feature: behind these registers */
+    uint16_t pm1a_event_port, pm1b_event_port; /* status registers; 0: none */
+    uint8_t pm1_enable_offset;                 /* from there to the enable registers */
+    uint16_t smi_command_port;                 /* takes acpi_enable; 0: there is no legacy mode */
+    uint8_t acpi_enable;
+
     struct acpi_ecam ecam[ACPI_ECAM_MAX];
     unsigned ecam_count, ecam_left_out;
     uint8_t root_buses[ACPI_ROOT_BUSES_MAX]; /* that host bridges declare; bus 0 need not be one */

@@ -4,6 +4,7 @@ import contextlib
 import time
 
 from harness import expect
+from hostile import monitored
 from machine import CTRL_C, EXIT_FAILED, EXIT_GOOD, LISTENING
 from test_load import run_load
 from wire import EVENT, Client, event, get, request, stats_text
@@ -97,21 +98,46 @@ def check_lists_options(suite):
         expect(missing, [], f"missing from the list: {text}")
 
 
+def check_orderly_stop(machine, ask):
+    """What has begun is finished, the aggregates are printed, then it is switched off."""
+    with Client(machine) as idle, Client(machine) as busy:
+        idle.expect_open()
+        busy.send(request("POST", "/event", None, [f"Content-Length: {len(EVENT)}"]))
+        time.sleep(0.1)
+        ask()
+        idle.expect_closed()
+        busy.send(EVENT)
+        expect(busy.response().status, 200, "the request that had begun")
+    expect(machine.wait_for_exit(5), EXIT_GOOD, "exit status")
+    last = [line for line in machine.console() if "totalRequests" in line]
+    expect(len(last), 1, "/stats on the console")
+    expect('"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0' in last[0], True, last[0])
+
+
 def check_ctrl_c(suite):
-    """The byte 0x03 on the console: what has begun is finished, then it is switched off."""
+    """The byte 0x03 on the console."""
     with suite.boot() as machine:
-        with Client(machine) as idle, Client(machine) as busy:
-            idle.expect_open()
-            busy.send(request("POST", "/event", None, [f"Content-Length: {len(EVENT)}"]))
-            time.sleep(0.1)
-            machine.press(CTRL_C)
-            idle.expect_closed()
-            busy.send(EVENT)
-            expect(busy.response().status, 200, "the request that had begun")
-        expect(machine.wait_for_exit(5), EXIT_GOOD, "exit status")
-        last = [line for line in machine.console() if "totalRequests" in line]
-        expect(len(last), 1, "/stats on the console")
-        expect('"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0' in last[0], True, last[0])
+        check_orderly_stop(machine, lambda: machine.press(CTRL_C))
+
+
+def check_power_button(suite, **options):
+    """ACPI's: what `virsh shutdown` presses."""
+    with monitored(suite, **options) as (machine, monitor):
+        check_orderly_stop(machine, lambda: monitor.do("system_powerdown"))
+
+
+def check_ctrl_alt_del(suite, **options):
+    """At a keyboard, where ACPI has no power button; other keys before it do nothing."""
+    def press(*keys):
+        monitor.do("send-key", keys=[{"type": "qcode", "data": key} for key in keys])
+
+    with monitored(suite, **options) as (machine, monitor):
+        press("ctrl", "alt", "f1")
+        press("delete")
+        time.sleep(0.5)
+        with Client(machine) as client:
+            client.expect_open()
+        check_orderly_stop(machine, lambda: press("ctrl", "alt", "delete"))
 
 
 def check_all_are_told(suite, **options):
@@ -252,6 +278,9 @@ def run(suite):
         ("1,024 connections in 4 MiB", suite, check_fails,
          {"memory": "4M", "options": "max-connections=1024", "pattern": "(?i)memory"}),
         ("Ctrl-C", suite, check_ctrl_c, {}),
+        *[(f"the power button on {name}", suite, check_power_button, {"machine": name})
+          for name in ("pc", "q35")],
+        ("Ctrl-Alt-Del without ACPI", suite, check_ctrl_alt_del, {"machine": "pc,acpi=off"}),
         *[(f"Ctrl-C with 1,000 connections on {name}", suite, check_all_are_told,
            {"machine": name}) for name in ("q35", "microvm")],
         ("Ctrl-C before there is an address", suite, check_ctrl_c_at_boot, {}),

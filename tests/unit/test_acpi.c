@@ -153,6 +153,56 @@ TEST(acpi_reads_the_sleep_register_of_a_hardware_reduced_machine)
     CHECK(facts.has_s5);
 }
 
+/* As QEMU's q35 describes it. */
+static void put_power_button(uint32_t flags)
+{
+    make_tables(2);
+    put(FADT + 48, 0xb2, 4);
+    window[FADT + 52] = 2;
+    put(FADT + 56, 0x600, 4);
+    window[FADT + 88] = 4;
+    put(FADT + 112, flags, 4);
+    seal(FADT, "FACP", 244);
+}
+
+TEST(acpi_tells_where_the_power_button_is)
+{
+    put_power_button(0);
+    CHECK(parse(BASE).has_power_button);
+    CHECK_EQ(parse(BASE).pm1a_event_port, 0x600);
+    CHECK_EQ(parse(BASE).pm1b_event_port, 0);
+    CHECK_EQ(parse(BASE).pm1_enable_offset, 2);
+    CHECK_EQ(parse(BASE).smi_command_port, 0xb2);
+    CHECK_EQ(parse(BASE).acpi_enable, 2);
+    put(FADT + 48, 0x100b2, 4); /* no port */
+    window[FADT + 148] = ACPI_SPACE_IO;
+    put(FADT + 152, 0xb000, 8);
+    window[FADT + 160] = ACPI_SPACE_IO;
+    put(FADT + 164, 0xc000, 8);
+    window[FADT + 88] = 8;
+    seal(FADT, "FACP", 244);
+    CHECK_EQ(parse(BASE).smi_command_port, 0);
+    CHECK_EQ(parse(BASE).pm1a_event_port, 0xb000);
+    CHECK_EQ(parse(BASE).pm1b_event_port, 0xc000);
+    CHECK_EQ(parse(BASE).pm1_enable_offset, 4);
+}
+
+TEST(acpi_tells_when_there_is_no_fixed_power_button)
+{
+    put_power_button(1 << 4); /* it is a device of its own */
+    CHECK(parse(BASE).found && !parse(BASE).has_power_button);
+    put_power_button(1 << 20); /* reduced hardware */
+    CHECK(parse(BASE).found && !parse(BASE).has_power_button);
+    put_power_button(0);
+    window[FADT + 88] = 3;
+    seal(FADT, "FACP", 244);
+    CHECK(parse(BASE).found && !parse(BASE).has_power_button);
+    put_power_button(0);
+    put(FADT + 56, 0, 4);
+    seal(FADT, "FACP", 244);
+    CHECK(parse(BASE).found && !parse(BASE).has_power_button);
+}
+
 TEST(acpi_takes_the_timer_of_a_reduced_machine_by_its_generic_address_alone)
 {
     make_tables(2);

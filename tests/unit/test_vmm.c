@@ -164,6 +164,7 @@ TEST(vmm_firecrackers_acpi_is_read)
     CHECK_EQ(facts.sleep_control.address, 0);
     CHECK_EQ(facts.pm_timer_port, 0);
     CHECK_EQ(facts.pm1a_control_port, 0);
+    CHECK(!facts.has_power_button);
     CHECK_EQ(facts.century_register, 0);
     CHECK_EQ(facts.ecam_count, 1);
     CHECK_EQ(facts.ecam[0].address, 0xeec00000);
@@ -201,6 +202,7 @@ TEST(vmm_cloud_hypervisors_acpi_is_read)
     const struct acpi_facts facts = parse(RSDP);
 
     CHECK(facts.found && facts.has_s5);
+    CHECK(!facts.has_power_button);
     CHECK_EQ(facts.s5_type_a, 5);
     CHECK_EQ(facts.sleep_control.space, ACPI_SPACE_IO);
     CHECK_EQ(facts.sleep_control.address, 0x600);
