@@ -30,8 +30,8 @@
 #define CTRL_C          0x03
 #define HOUSEKEEPING_NS (10 * CLOCK_NS_PER_MS)
 /* An emulator's cache of translations grows twofold each time, to what such a time's load uses. */
-#define SELDOM_NS       (100 * CLOCK_NS_PER_MS)
-#define DRAIN_NS_MAX    (2 * CLOCK_NS_PER_S)
+#define SELDOM_NS    (100 * CLOCK_NS_PER_MS)
+#define DRAIN_NS_MAX (2 * CLOCK_NS_PER_S)
 
 /*
  * Without max-connections=. The challenge's Go tester with 1,000 workers dials up to twice as many
@@ -167,8 +167,8 @@ static struct users *make_users(void)
     const uint64_t users_max = options.users_max != 0 ? options.users_max : fits;
     if (users_max == 0 || users_max > fits) {
         log_error("main",
-                  "out of memory: max-users=%" PRIu64 " is asked for; %lu KiB are left, which hold "
-                  "%" PRIu64 " with ids of %" PRIu64 " bytes",
+                  "out of memory: max-users=%" PRIu64 " is asked for; %lu KiB are left in one "
+                  "piece, which hold %" PRIu64 " with ids of %" PRIu64 " bytes",
                   users_max, kib(free_bytes), fits, options.user_id_bytes);
         return NULL;
     }
@@ -177,6 +177,19 @@ static struct users *make_users(void)
     struct siphash_key key;
     entropy_fill(&key, sizeof key);
     return users_init(memory_take_dirty(bytes, 64, "users"), bytes, users_max, &key);
+}
+
+/*
+ * Users lie in one piece of memory, the largest, and make use of 10 GiB at most (app/users.h): in a
+ * machine that has its memory in two large pieces, or much more, a part of it is idle.
+ */
+static void tell_what_is_unused(size_t left_bytes, const struct users *users)
+{
+    const size_t unused = left_bytes - users_memory_limit(users);
+    if (options.users_max == 0 && unused > memory_ram_bytes() / 16)
+        log_info("main",
+                 "%lu KiB of memory are not used: users lie in one piece of it, of 10 GiB at most",
+                 kib(unused));
 }
 
 /* As many as fit into half of the memory: 1,024 in a machine of 16 MiB. */
@@ -214,12 +227,14 @@ static bool make_server(struct server_config *config)
         return false;
     }
     void *const memory = memory_take_dirty(bytes, 4096, "connections");
+    const size_t left_bytes = memory_left_bytes();
     struct users *const users = make_users();
     if (users == NULL)
         return false;
     log_info("main", "%u connections in %lu KiB, %" PRIu64 " users in %lu KiB",
              (unsigned)config->connections_max, kib(bytes), users_limit(users),
              kib(users_memory_limit(users)));
+    tell_what_is_unused(left_bytes, users);
     routes_init(&(struct routes_config){.users = users, .now_ns = clock_ns, .wall_s = clock_wall});
     server_init(config, memory);
     return true;

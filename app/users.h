@@ -32,7 +32,8 @@ uint64_t users_max_within(size_t bytes, size_t id_bytes);
 
 /*
  * An empty set of at most users_max users, within `bytes` of `memory` (aligned to 64, of any
- * content), at least users_memory_bytes(users_max, 1). The key MUST be secret and random.
+ * content), at least users_memory_bytes(users_max, 1). More than 10 GiB are of no use to it. The
+ * key MUST be secret and random.
  */
 struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
                          const struct siphash_key *key);

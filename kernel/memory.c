@@ -156,6 +156,15 @@ size_t memory_free_bytes(void)
     return largest_room(PAGE_BYTES);
 }
 
+size_t memory_left_bytes(void)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < range_count; i++)
+        bytes += room(&ranges[i], PAGE_BYTES);
+    return bytes;
+}
+
 size_t memory_ram_bytes(void)
 {
     uint64_t bytes = 0;

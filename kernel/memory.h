@@ -33,6 +33,9 @@ void *memory_take_dirty(size_t bytes, size_t align, const char *what)
 /* Bytes that memory_take() can still give in one piece at page alignment. */
 size_t memory_free_bytes(void);
 
+/* The same in all pieces together. */
+size_t memory_left_bytes(void);
+
 /* All the RAM there was to give when the machine started; the image's own is not in it. */
 size_t memory_ram_bytes(void);
 

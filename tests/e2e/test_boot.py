@@ -1,6 +1,7 @@
 """The machine: where it boots, what it is told on the command line, and how it ends."""
 
 import contextlib
+import re
 import time
 
 from harness import expect
@@ -68,6 +69,15 @@ def check_small(suite, machine_type):
     with suite.boot(machine=machine_type, memory="16M",
                     options="max-connections=1024 max-users=75000") as machine:
         run_load(suite, machine, "-n", "80000", "-c", "1000")
+        expect(machine.stop(), EXIT_GOOD, "exit status")
+
+
+def check_memory_in_pieces(suite, expected, **options):
+    """What the users cannot use, in GiB: it is said when it is much, and only then."""
+    with suite.boot(**options) as machine:
+        text = "\n".join(machine.console())
+        found = re.search(r"main +(\d+) KiB of memory are not used: users lie in one piece", text)
+        expect(round(int(found[1]) / 2**20, 1) if found else 0, expected, text)
         expect(machine.stop(), EXIT_GOOD, "exit status")
 
 
@@ -233,6 +243,11 @@ def run(suite):
           for name in ("pc", "microvm")],
         *[(f"16 MiB are enough on {name}", suite, check_small, {"machine_type": name})
           for name in ("pc", "q35", "microvm")],
+        *[(f"memory in pieces: {memory} on {name}", suite, check_memory_in_pieces,
+           {"machine": name, "memory": memory, "options": words, "expected": expected})
+          for name, memory, words, expected in (
+              ("q35", "3G", "", 1.0), ("q35", "3G", "max-users=1000", 0), ("q35", "2G", "", 0),
+              ("pc", "5G", "", 2.0))],
         ("load on microvm (MMIO)", suite, check_load, {"machine": "microvm"}),
         ("without checksum offload", suite, check_load, {"device_options": NO_OFFLOAD}),
         ("without merged buffers", suite, check_load, {"device_options": NO_OFFLOAD + NO_MERGE}),

@@ -16,6 +16,7 @@
 #define memory_take                     vmemory_take
 #define memory_take_dirty               vmemory_take_dirty
 #define memory_free_bytes               vmemory_free_bytes
+#define memory_left_bytes               vmemory_left_bytes
 #define memory_ram_bytes                vmemory_ram_bytes
 #define memory_map_device               vmemory_map_device
 #define memory_forget_translations      vmemory_forget_translations
@@ -261,6 +262,24 @@ TEST(memory_is_cut_from_the_smallest_range_that_suffices)
     CHECK(panics(take, "out of memory: the moon wants "));
     wanted -= PAGE_BYTES;
     CHECK(panic_of(take) == NULL && taken != NULL);
+}
+
+TEST(memory_is_left_in_all_pieces_together)
+{
+    CHECK(set_up(RAM_BYTES));
+    info.memory_count = 0;
+    add_ram(RAM_START, 4 << 20);
+    add_ram(RAM_START + (5 << 20), 4 * PAGE_BYTES);
+    add_ram(1ULL << 33, 1 << 20);
+    CHECK(panic_of(boot) == NULL);
+    const size_t beside = 4 * PAGE_BYTES + (1 << 20), whole = memory_free_bytes() + beside;
+    CHECK_EQ(memory_left_bytes(), whole);
+    const uint8_t *const byte = memory_take_dirty(1, 1, "a byte"); /* a page is no longer whole */
+    CHECK_EQ(address_of(byte), RAM_START + (5 << 20));
+    CHECK_EQ(memory_left_bytes(), whole - PAGE_BYTES);
+    wanted = memory_free_bytes();
+    CHECK(panic_of(take) == NULL && taken != NULL);
+    CHECK_EQ(memory_left_bytes(), beside - PAGE_BYTES);
 }
 
 TEST(memory_is_cleared_to_the_byte)
