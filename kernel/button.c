@@ -5,6 +5,7 @@
 #include "kernel/acpi.h"
 #include "kernel/cpu.h"
 #include "kernel/log.h"
+#include "kernel/ports.h"
 
 /* ACPI 6.5, 4.8.3.1 (PM1 event registers) and 4.8.3.2 (PM1 control registers). */
 enum { PM1_POWER_BUTTON = 1 << 8, PM1_SCI_ENABLED = 1 << 0 };
@@ -41,6 +42,7 @@ static bool acpi_is_enabled(const struct acpi_facts *acpi)
         return true;
     if (acpi->smi_command_port == 0 || acpi->acpi_enable == 0)
         return false;
+    ports_allow(acpi->smi_command_port, 1, PORTS_DURING_BOOT);
     cpu_out8(acpi->smi_command_port, acpi->acpi_enable);
     while ((cpu_in16(acpi->pm1a_control_port) & PM1_SCI_ENABLED) == 0) {
         if (cpu_tsc() - start > ENABLE_CYCLES)
@@ -57,6 +59,7 @@ static uint16_t event_begin(uint16_t port, uint8_t enable_offset)
 
     if (port == 0)
         return 0;
+    ports_allow(port, enable_offset + 2u, PORTS_AFTER_BOOT);
     cpu_out16(port, PM1_POWER_BUTTON); /* a one clears it */
     cpu_out16(enable_port, cpu_in16(enable_port) | PM1_POWER_BUTTON);
     return port;

@@ -70,8 +70,7 @@ static void send_fifo(void)
 
     if (len > until_end)
         len = until_end;
-    for (size_t i = 0; i < len; i++)
-        cpu_out8(DATA, (uint8_t)queue[at + i]);
+    cpu_out8_string(DATA, &queue[at], len);
     queue_sent += len;
 }
 

@@ -8,6 +8,7 @@
 #define cpu_tsc        fake_tsc
 #define acpi_get_facts vbutton_acpi_get_facts
 #define log_line       vbutton_log_line
+#define ports_allow    vbutton_ports_allow
 #define button_init    vbutton_init
 #define button_pressed vbutton_pressed
 
@@ -38,7 +39,16 @@ static struct {
     const uint8_t *typed;
     size_t typed_len;
     unsigned data_reads;
+    bool allowed[UINT16_MAX + 1], after_boot[UINT16_MAX + 1];
 } fake;
+
+void vbutton_ports_allow(uint64_t first, unsigned count, enum ports_until until)
+{
+    for (unsigned i = 0; i < count; i++) {
+        fake.allowed[first + i] = true;
+        fake.after_boot[first + i] = until == PORTS_AFTER_BOOT;
+    }
+}
 
 static unsigned block_of(uint16_t port)
 {
@@ -53,11 +63,13 @@ static uint16_t fake_in16(uint16_t port)
             fake.control |= PM1_SCI_ENABLED;
         return fake.control;
     }
+    assert(fake.allowed[port] && fake.allowed[port + 1]);
     return (port & 2) != 0 ? fake.enabled[block_of(port)] : fake.status[block_of(port)];
 }
 
 static void fake_out16(uint16_t port, uint16_t value)
 {
+    assert(fake.allowed[port] && fake.allowed[port + 1]);
     if ((port & 2) != 0)
         fake.enabled[block_of(port)] = value;
     else
@@ -66,6 +78,7 @@ static void fake_out16(uint16_t port, uint16_t value)
 
 static void fake_out8(uint16_t port, uint8_t value)
 {
+    assert(fake.allowed[port]);
     fake.commands += port == SMI && value == ENABLE;
 }
 
@@ -134,6 +147,16 @@ TEST(button_switches_acpi_on_where_it_is_off)
     button_init();
     CHECK_EQ(fake.commands, 0);
     CHECK_EQ(fake.enabled[0], PM1_POWER_BUTTON);
+}
+
+/* kernel/power.c has the control register allowed. */
+TEST(button_has_the_ports_allowed_that_it_uses)
+{
+    set_up();
+    button_init();
+    CHECK(fake.allowed[SMI] && !fake.after_boot[SMI]);
+    CHECK(fake.after_boot[EVENT_A] && fake.after_boot[EVENT_A + 3] && !fake.allowed[EVENT_A + 4]);
+    CHECK(fake.after_boot[EVENT_B] && fake.after_boot[EVENT_B + 3] && !fake.allowed[EVENT_B - 1]);
 }
 
 TEST(button_of_acpi_that_stays_off_is_warned_of_and_not_looked_at)
