@@ -264,8 +264,10 @@ static struct measurement find_hz(uint64_t error_ppm_max)
 /* ---- the clock ---- */
 
 static uint64_t clock_base_tsc;
-static uint64_t clock_base_ns; /* clock_ns() at that; with kvmclock, when its own was 0 */
-static uint64_t clock_scale;   /* nanoseconds a cycle, times 2^32 */
+static uint64_t clock_base_ns;  /* clock_ns() at that; with kvmclock, when its own was 0 */
+static uint64_t clock_scale;    /* nanoseconds a cycle, times 2^32 */
+static uint64_t clock_last_tsc; /* what clock_ns() has read last */
+static uint64_t clock_last_ns;  /* what it has told last, by kvmclock */
 
 static bool wall_known;
 static int64_t wall_s;      /* what the RTC said ... */
@@ -279,17 +281,44 @@ static inline uint64_t ns_at(uint64_t tsc)
     return clock_base_ns + (uint64_t)((unsigned __int128)cycles * clock_scale >> 32);
 }
 
+/*
+ * The TSC has stepped back: the machine runs on another host, or on a processor whose TSC is behind.
+ * The clock goes on from the last time that it told. To wait for the TSC to catch up would be
+ * simpler, but after a migration that may take days.
+ */
+__attribute__((cold, noinline)) static void go_on_from(uint64_t tsc)
+{
+    clock_base_ns = ns_at(clock_last_tsc);
+    clock_base_tsc = tsc;
+}
+
+/* Between processors, or at a migration, KVM's clock too may be a little behind what it was. */
+static uint64_t kvmclock_ns_onwards(void)
+{
+    const uint64_t now_ns = clock_base_ns + kvmclock_ns();
+
+    if (now_ns > clock_last_ns)
+        clock_last_ns = now_ns;
+    return clock_last_ns;
+}
+
 uint64_t clock_ns(void)
 {
     if (kvmclock_is_used)
-        return clock_base_ns + kvmclock_ns();
-    return ns_at(cpu_tsc());
+        return kvmclock_ns_onwards();
+
+    const uint64_t tsc = cpu_tsc();
+
+    if (tsc < clock_last_tsc)
+        go_on_from(tsc);
+    clock_last_tsc = tsc;
+    return ns_at(tsc);
 }
 
 /* From `tsc` on, when it is `ns`. */
 static void set_hz(uint64_t hz, uint64_t tsc, uint64_t ns)
 {
-    clock_base_tsc = tsc;
+    clock_base_tsc = clock_last_tsc = tsc;
     clock_base_ns = ns;
     clock_scale = (CLOCK_NS_PER_S << 32) / hz;
 }
@@ -344,10 +373,10 @@ void clock_init(uint64_t entry_tsc)
 void clock_settle(void)
 {
     const struct measurement m = find_hz(ERROR_WANTED_PPM);
-    const uint64_t tsc = cpu_tsc();
+    const uint64_t now_ns = clock_ns();
 
     if (!kvmclock_is_used)
-        set_hz(m.hz, tsc, ns_at(tsc));
+        set_hz(m.hz, clock_last_tsc, now_ns);
     log_info("clock", "TSC at %lu.%03lu MHz by %s, +-%lu ppm%s", (unsigned long)(m.hz / 1000000),
              (unsigned long)(m.hz / 1000 % 1000), clock_source, (unsigned long)m.error_ppm,
              wall_known ? "" : "; no RTC: the date is not known");

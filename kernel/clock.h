@@ -35,9 +35,10 @@ void clock_init(uint64_t entry_tsc);
 void clock_settle(void);
 
 /*
- * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back and
- * never jumps; those before clock_settle() may have been 2 % too long or too short. Wraps after 584
- * years.
+ * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back, also
+ * where the TSC does (a live migration, processors whose TSCs differ): it goes on from there. It
+ * leaps forward where the TSC does, as when the host has stopped the machine for a while. Those
+ * before clock_settle() may have been 2 % too long or too short. Wraps after 584 years.
  */
 uint64_t clock_ns(void);
 

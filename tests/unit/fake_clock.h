@@ -225,7 +225,8 @@ static inline void set_up(void)
     fake.exit_cycles = 5000;
     fake.rtc_s = -1;
     fake.acpi.century_register = 0x32;
-    clock_base_tsc = clock_base_ns = clock_scale = wall_read_ns = wall_at_ns = 0;
+    clock_base_tsc = clock_base_ns = clock_scale = clock_last_tsc = clock_last_ns = wall_read_ns =
+        wall_at_ns = 0;
     pm_timer_first = pit_first = (struct reading){0, 0, 0};
     pm_timer_begun = pit_begun = kvmclock_is_used = false;
     wall_known = false;

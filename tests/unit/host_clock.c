@@ -145,6 +145,47 @@ TEST(clock_neither_jumps_nor_goes_back_when_it_settles)
     }
 }
 
+/* How far it goes while the TSC steps back, so many times; UINT64_MAX if it goes back, too. */
+static uint64_t passed_in_steps_back(unsigned steps, uint64_t cycles)
+{
+    const uint64_t first_ns = clock_ns();
+    uint64_t last_ns = first_ns;
+    for (unsigned i = 0; i < steps; i++) {
+        fake.tsc -= cycles;
+        const uint64_t now_ns = clock_ns();
+        if (now_ns < last_ns)
+            return UINT64_MAX;
+        last_ns = now_ns;
+    }
+    return last_ns - first_ns;
+}
+
+/* By little between processors, by a lot on another host: time does not wait for the TSC. */
+TEST(clock_does_not_go_back_when_the_tsc_does)
+{
+    set_up_pm_timer();
+    CHECK(calibrates());
+    CHECK(passed_in_steps_back(12, HZ / 1000000) <= 12 * 20);
+    CHECK(passed_in_steps_back(1, 1) <= 20);
+    fake.tsc += 1000 * HZ;
+    CHECK(passed_in_steps_back(1, fake.tsc) <= 20);
+    CHECK(error_ppm() <= SETTLED_PPM);
+}
+
+/* Also to before the first instruction. */
+TEST(clock_does_not_go_back_when_the_tsc_does_before_it_settles)
+{
+    set_up_pm_timer();
+    fake.tsc = HZ;
+    CHECK(boots(HZ / 100, true));
+    const uint64_t before_ns = clock_ns();
+    fake.tsc = HZ / 2;
+    clock_settle();
+    CHECK(clock_ns() >= before_ns);
+    CHECK(clock_ns() < before_ns + CLOCK_NS_PER_S);
+    CHECK(error_ppm() <= SETTLED_PPM);
+}
+
 /* And says how sure it is. */
 TEST(clock_settles_for_less_where_each_look_at_a_timer_is_slow)
 {
