@@ -273,6 +273,7 @@ static void serve(void)
             if (button_pressed())
                 return;
         }
+        clock_follow_rtc();
         if (!announced)
             announced = announce();
         if (console_read() == CTRL_C)

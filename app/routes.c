@@ -127,14 +127,8 @@ static void renew_ok(void)
 __attribute__((noinline)) static void look_for_new_date(void)
 {
     int64_t unix_s;
-    if (!routes.config.wall_s(&unix_s)) {
-        routes.date.known = false;
-        routes.date_due_ns = UINT64_MAX;
-        renew_ok();
-        return;
-    }
     routes.date_due_ns = server_batch_ns() + DATE_CHECK_NS;
-    if (routes.date.known && routes.date.unix_s == unix_s)
+    if (!routes.config.wall_s(&unix_s) || (routes.date.known && routes.date.unix_s == unix_s))
         return;
     response_date_set(&routes.date, unix_s);
     renew_ok();

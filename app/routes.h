@@ -19,7 +19,7 @@
 struct routes_config {
     struct users *users;
     uint64_t (*now_ns)(void);        /* the clock of server_batch_ns(), as it is now */
-    bool (*wall_s)(int64_t *unix_s); /* false: nobody knows the time */
+    bool (*wall_s)(int64_t *unix_s); /* false: not known, as yet; once known it stays so */
 };
 
 /* Called once, before server_init(). */

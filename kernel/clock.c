@@ -33,7 +33,8 @@
 #define READINGS                  8u
 #define READS_MAX                 100000u /* in a step: at 0.2 µs and more, far longer than it */
 #define ATTEMPTS_MAX              4u
-#define RTC_INTERVAL_NS           (600 * CLOCK_NS_PER_S)
+#define RTC_LOOK_NS               CLOCK_NS_PER_S
+#define RTC_RETRY_NS              (600 * CLOCK_NS_PER_S)
 
 /* ---- counters of known frequency ---- */
 
@@ -270,9 +271,9 @@ static uint64_t clock_last_tsc; /* what clock_ns() has read last */
 static uint64_t clock_last_ns;  /* what it has told last, by kvmclock */
 
 static bool wall_known;
-static int64_t wall_s;      /* what the RTC said ... */
-static uint64_t wall_at_ns; /* ... at this clock_ns() */
-static uint64_t wall_read_ns;
+static int64_t wall_s;       /* what the RTC said ... */
+static uint64_t wall_at_ns;  /* ... at this clock_ns() */
+static uint64_t wall_due_ns; /* when it is looked at again */
 
 static inline uint64_t ns_at(uint64_t tsc)
 {
@@ -282,9 +283,9 @@ static inline uint64_t ns_at(uint64_t tsc)
 }
 
 /*
- * The TSC has stepped back: the machine runs on another host, or on a processor whose TSC is behind.
- * The clock goes on from the last time that it told. To wait for the TSC to catch up would be
- * simpler, but after a migration that may take days.
+ * The TSC has stepped back: the machine runs on another host, or on a processor whose TSC is
+ * behind. The clock goes on from the last time that it told. To wait for the TSC to catch up would
+ * be simpler, but after a migration that may take days.
  */
 __attribute__((cold, noinline)) static void go_on_from(uint64_t tsc)
 {
@@ -327,24 +328,38 @@ static void wall_read(uint64_t now_ns)
 {
     int64_t unix_s;
 
-    wall_read_ns = now_ns;
-    if (!rtc_read(acpi_get_facts()->century_register, &unix_s))
+    if (!rtc_read(acpi_get_facts()->century_register, &unix_s)) {
+        wall_due_ns = now_ns + RTC_RETRY_NS;
         return;
+    }
     wall_known = true;
     wall_s = unix_s;
     wall_at_ns = now_ns;
+    wall_due_ns = now_ns + RTC_LOOK_NS;
+}
+
+static int64_t wall_at(uint64_t now_ns)
+{
+    return wall_s + (int64_t)((now_ns - wall_at_ns) / CLOCK_NS_PER_S);
 }
 
 bool clock_wall(int64_t *unix_s)
 {
-    const uint64_t now_ns = clock_ns();
-
     if (!wall_known)
         return false;
-    if (now_ns - wall_read_ns > RTC_INTERVAL_NS)
-        wall_read(now_ns);
-    *unix_s = wall_s + (int64_t)((now_ns - wall_at_ns) / CLOCK_NS_PER_S);
+    *unix_s = wall_at(clock_ns());
     return true;
+}
+
+void clock_follow_rtc(void)
+{
+    const uint64_t now_ns = clock_ns();
+
+    if (now_ns < wall_due_ns)
+        return;
+    wall_due_ns = now_ns + RTC_LOOK_NS;
+    if (!wall_known || !rtc_may_show(wall_at(now_ns)))
+        wall_read(now_ns);
 }
 
 void clock_prepare(void)
@@ -379,5 +394,5 @@ void clock_settle(void)
         set_hz(m.hz, clock_last_tsc, now_ns);
     log_info("clock", "TSC at %lu.%03lu MHz by %s, +-%lu ppm%s", (unsigned long)(m.hz / 1000000),
              (unsigned long)(m.hz / 1000 % 1000), clock_source, (unsigned long)m.error_ppm,
-             wall_known ? "" : "; no RTC: the date is not known");
+             wall_known ? "" : "; the date is not known: no RTC tells a plausible one");
 }

@@ -35,16 +35,24 @@ void clock_init(uint64_t entry_tsc);
 void clock_settle(void);
 
 /*
- * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back, also
- * where the TSC does (a live migration, processors whose TSCs differ): it goes on from there. It
- * leaps forward where the TSC does, as when the host has stopped the machine for a while. Those
- * before clock_settle() may have been 2 % too long or too short. Wraps after 584 years.
+ * Nanoseconds since the first instruction of the image; 0 before clock_init(). Never goes back.
+ * Where the TSC does (a live migration, processors whose TSCs differ), it goes on from there. Leaps
+ * forward where the TSC does, as when the host has stopped the machine for a while. Those before
+ * clock_settle() may have been 2 % too long or too short. Wraps after 584 years.
  */
 uint64_t clock_ns(void);
 
 /*
  * Seconds since 1970-01-01T00:00:00Z, into *unix_s. False, and *unix_s untouched, when the
  * machine has no RTC or it holds no plausible date: then nobody may claim to know the time. Up to a
- * second late; looks at the RTC again every ten minutes, so that it does not drift.
+ * second late, and up to two off until clock_follow_rtc() finds out.
  */
 __attribute__((warn_unused_result)) bool clock_wall(int64_t *unix_s);
+
+/*
+ * Sees to it that clock_wall() goes with the RTC, which knows what the TSC does not: that the
+ * machine stood still, that it woke up on another host, that the date was set. To be called several
+ * times a second. Looks once a second: two VM exits, or some thirty where the RTC has gone astray
+ * (rtc_may_show()). One that could not be read is tried again after ten minutes.
+ */
+void clock_follow_rtc(void);

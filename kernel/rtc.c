@@ -25,9 +25,11 @@ enum {
 
 /*
  * An update takes 2 ms at most, and as long as its emulator is not scheduled: 40 ms or more here.
+ * So long it is waited for, in TSC cycles: 0.1 s or more. Not by a number of looks, each of which
+ * may take 0.2 ms.
  */
-#define UPDATE_POLLS_MAX 100000u
-#define READS_MAX        5u
+#define UPDATE_CYCLES_MAX 500000000ULL
+#define READS_MAX         5u
 
 static bool decode_field(uint8_t raw, bool binary, unsigned first, unsigned last, unsigned *value)
 {
@@ -75,7 +77,7 @@ static int64_t days_since_epoch(unsigned year, unsigned month, unsigned day)
 
 bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
 {
-    const unsigned year_first = 2020, century_first = 20, century_last = 21;
+    const unsigned year_first = 2020, century_first = 19, century_last = 21;
     const bool binary = (r->status_b & STATUS_B_BINARY) != 0;
     unsigned second, minute, hour, day, month, year, century;
 
@@ -87,7 +89,7 @@ bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
         !decode_field(r->year, binary, 0, 99, &year))
         return false;
     if (!decode_field(r->century, binary, century_first, century_last, &century))
-        century = century_first;
+        century = year < 69 ? 20 : 19;
     year += century * 100;
     if (year < year_first || day > days_in_month(year, month))
         return false;
@@ -103,15 +105,20 @@ static uint8_t read_register(uint8_t index)
 
 static bool wait_for_update(void)
 {
-    for (unsigned i = 0; i < UPDATE_POLLS_MAX; i++) {
+    const uint64_t start = cpu_tsc();
+
+    for (;;) {
+        /* Before the register is read: what takes the processor away meanwhile does not count. */
+        const bool is_last = cpu_tsc() - start >= UPDATE_CYCLES_MAX;
         const uint8_t status = read_register(REGISTER_STATUS_A);
 
         if (status == STATUS_A_ABSENT)
             return false;
         if ((status & STATUS_A_UPDATING) == 0)
             return true;
+        if (is_last)
+            return false;
     }
-    return false;
 }
 
 static void read_registers(uint8_t century_register, struct rtc_registers *r)
@@ -126,9 +133,12 @@ static void read_registers(uint8_t century_register, struct rtc_registers *r)
     r->status_b = read_register(REGISTER_STATUS_B);
 }
 
+static struct rtc_registers seen; /* by rtc_read() */
+static unsigned looks;            /* of rtc_may_show() */
+
 bool rtc_read(uint8_t century_register, int64_t *unix_s)
 {
-    struct rtc_registers now, again;
+    struct rtc_registers again;
 
     if (century_register >= REGISTERS)
         century_register = 0;
@@ -136,10 +146,40 @@ bool rtc_read(uint8_t century_register, int64_t *unix_s)
     for (unsigned i = 0; i < READS_MAX; i++) {
         if (!wait_for_update())
             return false;
-        read_registers(century_register, &now);
+        read_registers(century_register, &seen);
         read_registers(century_register, &again);
-        if (memcmp(&now, &again, sizeof now) == 0)
-            return rtc_decode(&now, unix_s);
+        if (memcmp(&seen, &again, sizeof seen) == 0)
+            return rtc_decode(&seen, unix_s);
     }
     return false;
+}
+
+/* Whether `value` counts units of `unit_s` seconds, modulo `units`, within a second of `unix_s`. */
+static bool is_near(unsigned value, int64_t unix_s, int64_t unit_s, int64_t units)
+{
+    for (int64_t s = unix_s - 1; s <= unix_s + 1; s++)
+        if (s / unit_s % units == value)
+            return true;
+    return false;
+}
+
+bool rtc_may_show(int64_t unix_s)
+{
+    const bool binary = (seen.status_b & STATUS_B_BINARY) != 0;
+    const bool hours_24 = (seen.status_b & STATUS_B_24_HOURS) != 0;
+    unsigned value;
+
+    switch (looks++ % 6) {
+    case 1:
+        return decode_field(read_register(REGISTER_MINUTE), binary, 0, 59, &value) &&
+               is_near(value, unix_s, 60, 60);
+    case 3:
+        return decode_hour(read_register(REGISTER_HOUR), binary, hours_24, &value) &&
+               is_near(value, unix_s, 3600, 24);
+    case 5:
+        return read_register(REGISTER_DAY) == seen.day;
+    default:
+        return decode_field(read_register(REGISTER_SECOND), binary, 0, 59, &value) &&
+               is_near(value, unix_s, 1, 60);
+    }
 }

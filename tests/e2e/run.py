@@ -41,6 +41,7 @@ MODULES = [
     "test_connections",
     "test_limits",
     "test_load",
+    "test_clock",
     "test_abuse_tcp",
     "test_abuse_flood",
     "test_abuse_wire",

@@ -32,6 +32,7 @@
 #define clock_settle             VCLOCK(clock_settle)
 #define clock_ns                 VCLOCK(clock_ns)
 #define clock_wall               VCLOCK(clock_wall)
+#define clock_follow_rtc         VCLOCK(clock_follow_rtc)
 
 static uint64_t fake_tsc(void);
 static uint8_t fake_in8(uint16_t port);
@@ -78,8 +79,6 @@ static struct {
     bool pit_high_next;
     unsigned pit_starts;
     unsigned exits; /* instructions that left the machine */
-    int64_t rtc_s;  /* -1: none */
-    unsigned rtc_reads;
     jmp_buf panicked;
     char said[160];
 } fake;
@@ -191,13 +190,12 @@ void VCLOCK(ports_allow)(uint64_t first, unsigned count, enum ports_until until)
         fake.allowed_port = first;
 }
 
+/* There is none: host_clock_date.c. */
 bool VCLOCK(rtc_read)(uint8_t century_register, int64_t *unix_s)
 {
-    fake.rtc_reads++;
-    if (fake.rtc_s < 0 || century_register != fake.acpi.century_register)
-        return false;
-    *unix_s = fake.rtc_s;
-    return true;
+    (void)century_register;
+    (void)unix_s;
+    return false;
 }
 
 void VCLOCK(log_line)(enum log_level level, const char *subsystem, const char *format, ...)
@@ -223,13 +221,9 @@ static inline void set_up(void)
     memset(&fake, 0, sizeof fake);
     fake.tsc = 1000000;
     fake.exit_cycles = 5000;
-    fake.rtc_s = -1;
-    fake.acpi.century_register = 0x32;
-    clock_base_tsc = clock_base_ns = clock_scale = clock_last_tsc = clock_last_ns = wall_read_ns =
-        wall_at_ns = 0;
+    clock_base_tsc = clock_base_ns = clock_scale = clock_last_tsc = clock_last_ns = 0;
     pm_timer_first = pit_first = (struct reading){0, 0, 0};
     pm_timer_begun = pit_begun = kvmclock_is_used = false;
-    wall_known = false;
 }
 
 static inline void set_up_pm_timer(void)

@@ -1,4 +1,4 @@
-/* How fast the TSC is, and the date, on the host. */
+/* How fast the TSC is, on the host. */
 #define VCLOCK(name) vclock_##name
 
 #include "tests/unit/fake_clock.h"
@@ -10,7 +10,7 @@ TEST(clock_believes_what_cpuid_names)
     fake.tsc_leaf = (struct cpu_cpuid){.eax = 2, .ebx = 208, .ecx = 25000000};
     CHECK_EQ(clock_ns(), 0);
     CHECK(calibrates());
-    CHECK(was_by("2600.000 MHz by CPUID 0x15, +-0 ppm; no RTC"));
+    CHECK(was_by("2600.000 MHz by CPUID 0x15, +-0 ppm; the date is not known"));
     CHECK_EQ(error_ppm(), 0);
     CHECK_EQ(fake.exits, 0); /* nothing is measured */
 
@@ -161,6 +161,7 @@ static uint64_t passed_in_steps_back(unsigned steps, uint64_t cycles)
 }
 
 /* By little between processors, by a lot on another host: time does not wait for the TSC. */
+/* By little between processors, by a lot on another host: time does not wait for the TSC. */
 TEST(clock_does_not_go_back_when_the_tsc_does)
 {
     set_up_pm_timer();
@@ -273,37 +274,4 @@ TEST(clock_of_a_tsc_that_stands_still_stops_the_machine)
     CHECK(!calibrates());
     CHECK(was_by("no clock"));
     CHECK_EQ(fake.pit_starts, 1);
-}
-
-TEST(clock_knows_the_date_of_an_rtc_and_looks_at_it_again)
-{
-    int64_t unix_s = 5;
-
-    set_up();
-    fake.hypervisor_leaf_max = CPUID_LEAF_HYPERVISOR_TSC;
-    fake.hypervisor_leaf.eax = HZ / 1000;
-    CHECK(calibrates());
-    CHECK(!clock_wall(&unix_s));
-    CHECK_EQ(unix_s, 5);
-
-    fake.rtc_s = 1700000000;
-    CHECK(calibrates());
-    CHECK(!was_by("no RTC"));
-    CHECK(clock_wall(&unix_s));
-    CHECK_EQ(unix_s, 1700000000);
-    const unsigned reads = fake.rtc_reads;
-    fake.tsc += 599 * HZ + HZ / 2;
-    CHECK(clock_wall(&unix_s));
-    CHECK_EQ(unix_s, 1700000599);
-    CHECK_EQ(fake.rtc_reads, reads);
-    /* It says otherwise after ten minutes, and is believed; or nothing, and time goes on. */
-    fake.rtc_s = 1700000610;
-    fake.tsc += HZ;
-    CHECK(clock_wall(&unix_s));
-    CHECK_EQ(unix_s, 1700000610);
-    fake.rtc_s = -1;
-    fake.tsc += 700 * HZ + HZ / 2;
-    CHECK(clock_wall(&unix_s));
-    CHECK_EQ(unix_s, 1700001310);
-    CHECK_EQ(fake.rtc_reads, reads + 2);
 }

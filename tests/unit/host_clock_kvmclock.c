@@ -17,7 +17,7 @@ TEST(clock_goes_by_kvmclock_where_there_is_one)
     fake.tsc_leaf = (struct cpu_cpuid){.eax = 2, .ebx = 100, .ecx = 25000000};
     fake.acpi.pm_timer_port = PM_PORT;
     CHECK(calibrates());
-    CHECK(was_by("2600.000 MHz by kvmclock, +-0 ppm; no RTC"));
+    CHECK(was_by("2600.000 MHz by kvmclock, +-0 ppm; the date is not known"));
     CHECK_EQ(error_ppm(), 0);
     CHECK_EQ(fake.exits, 0);
     CHECK_EQ(fake.allowed_port, 0);
@@ -49,6 +49,18 @@ TEST(clock_by_kvmclock_follows_it_when_the_tsc_jumps)
     fake.kvmclock_ns -= 990 * (int64_t)CLOCK_NS_PER_S;
     const uint64_t passed_ns = clock_ns() - before_ns;
     CHECK(passed_ns >= 10 * CLOCK_NS_PER_S && passed_ns < 10 * CLOCK_NS_PER_S + 1000);
+}
+
+/* A page that is a little behind what the last one said. */
+TEST(clock_by_kvmclock_does_not_go_back_either)
+{
+    set_up_kvmclock();
+    CHECK(calibrates());
+    const uint64_t before_ns = clock_ns();
+    fake.kvmclock_ns -= 5000;
+    CHECK_EQ(clock_ns(), before_ns);
+    fake.kvmclock_ns += 6000;
+    CHECK(clock_ns() > before_ns);
 }
 
 /* Its page names what no processor has. */

@@ -102,6 +102,12 @@ TEST(routes_date_answers_when_they_know_the_time)
     rig_open();
     rig_give_text(rig_event("u", 1));
     CHECK(strcmp(rig_conn.sent, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") == 0);
+    rig_close();
+    rig_wall_s = 784111777; /* it comes to be known */
+    rig_batch_ns += 1000000000;
+    rig_open();
+    rig_give_text(rig_event("u", 1));
+    CHECK(strstr(rig_conn.sent, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n") != NULL);
 }
 
 /* ---- metrics ---- */

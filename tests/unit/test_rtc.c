@@ -46,12 +46,33 @@ TEST(rtc_decodes_twelve_hours)
     CHECK_EQ(decode(r), day + 23 * 3600);
 }
 
-TEST(rtc_takes_this_century_when_the_machine_names_none)
+/* By the two digits that are left: 00 to 68 are of this century. */
+TEST(rtc_takes_the_century_of_posix_when_the_machine_names_none)
 {
-    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0, BCD_24H}), 1735689600);
-    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0x19, BCD_24H}), 1735689600);
-    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0x22, BCD_24H}), 1735689600);
-    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0xff, BCD_24H}), 1735689600);
+    static const uint8_t none[] = {0, 0x18, 0x22, 0xff};
+    for (unsigned i = 0; i < sizeof none; i++) {
+        struct rtc_registers r = {0, 0, 0, 1, 1, 0x25, none[i], BCD_24H};
+        CHECK_EQ(decode(r), 1735689600);
+        r.year = 0x20;
+        CHECK_EQ(decode(r), 1577836800);
+        r.year = 0x68;
+        CHECK_EQ(decode(r), 3092601600);
+        r.year = 0x69;
+        CHECK_EQ(decode(r), -1);
+        r.year = 0x70; /* where lost clocks begin */
+        CHECK_EQ(decode(r), -1);
+        r.year = 0x80;
+        CHECK_EQ(decode(r), -1);
+        r.year = 0x00;
+        CHECK_EQ(decode(r), -1);
+    }
+}
+
+TEST(rtc_believes_a_machine_that_names_the_last_century)
+{
+    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x70, 0x19, BCD_24H}), -1);
+    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x25, 0x19, BCD_24H}), -1);
+    CHECK_EQ(decode((struct rtc_registers){0, 0, 0, 1, 1, 0x70, 0x20, BCD_24H}), 3155760000);
 }
 
 TEST(rtc_refuses_what_is_no_plausible_date)
