@@ -186,21 +186,21 @@ $(versioned_objects): build/version
 build/version: always
 	$(call remember,$(version))
 
-build/guest/lwip/%.o: build/lwip/% $(third_party)
+build/guest/lwip/%.o: build/lwip/% $(third_party) Makefile
 	$(call say,CC,lwip/$*)
 	$(Q)mkdir -p $(@D) && $(CC) $(guest_flags) $(reproducible) -w $(guest_includes) -I. \
-		$(lwip_includes) -MMD -MP -c $< -o $@
+		$(lwip_includes) -MD -MP -c $< -o $@
 
 build/guest/%.c.o: %.c $(third_party) Makefile
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(guest_flags) $(reproducible) $(warnings) $(guest_includes) -I. \
-		$(lwip_includes) $(version_define) -MMD -MP -c $< -o $@
+		$(lwip_includes) $(version_define) -MD -MP -c $< -o $@
 
 build/guest/kernel/ring0/%.c.o: guest_flags += $(ring0_flags)
 
 build/guest/%.S.o: %.S Makefile | build/packages-build
 	$(call say,AS,$<)
-	$(Q)mkdir -p $(@D) && $(CC) -m64 -g '-ffile-prefix-map=$(CURDIR)=.' -I. -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) -m64 -g '-ffile-prefix-map=$(CURDIR)=.' -I. -MD -MP -c $< -o $@
 
 # Renamed into place when it is whole, for whoever boots it meanwhile.
 link = $(Q)$(CC) $(guest_flags) $(reproducible) -flto=auto -nostdlib -static -Wl,--gc-sections \
@@ -222,14 +222,14 @@ build/tally.stripped: build/tally.elf
 
 #### The host's side: unit tests
 
-build/host/lwip/%.o: build/lwip/% build/lwip.fetched
+build/host/lwip/%.o: build/lwip/% build/lwip.fetched Makefile
 	$(call say,HOST,lwip/$*)
-	$(Q)mkdir -p $(@D) && $(CC) $(host_flags) -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) $(host_flags) -w -I. $(lwip_includes) -MD -MP -c $< -o $@
 
 build/host/%.c.o: %.c build/lwip.fetched Makefile
 	$(call say,HOST,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(host_flags) $(warnings) -I. $(lwip_includes) $(version_define) \
-		-MMD -MP -c $< -o $@
+		-MD -MP -c $< -o $@
 
 build/unit/library.a: $(host_library)
 	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcsD $@ $^
@@ -251,14 +251,14 @@ $(host_programs): build/unit/library.a
 
 # The same programs with gcov's counters, and without sanitizers, whose checks would be branches.
 # What a test forks off ends by _exit(), which would not write its counters down.
-build/coverage/lwip/%.o: build/lwip/% build/lwip.fetched
+build/coverage/lwip/%.o: build/lwip/% build/lwip.fetched Makefile
 	$(call say,COV,lwip/$*)
-	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -w -I. $(lwip_includes) -MD -MP -c $< -o $@
 
 build/coverage/%.c.o: %.c build/lwip.fetched Makefile
 	$(call say,COV,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(coverage_flags) $(warnings) -I. $(lwip_includes) \
-		$(version_define) -MMD -MP -c $< -o $@
+		$(version_define) -MD -MP -c $< -o $@
 
 build/coverage/unit/library.a: $(call as_coverage,$(host_library))
 	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcsD $@ $^
@@ -272,14 +272,14 @@ $(coverage_programs): build/coverage/unit/library.a
 
 #### The fuzzers: the same sources, by clang for libFuzzer
 
-build/clang/lwip/%.o: build/lwip/% build/lwip.fetched | build/packages-fuzz
+build/clang/lwip/%.o: build/lwip/% build/lwip.fetched Makefile | build/packages-fuzz
 	$(call say,CLANG,lwip/$*)
-	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) -w -I. $(lwip_includes) -MD -MP -c $< -o $@
 
 build/clang/%.c.o: %.c build/lwip.fetched Makefile | build/packages-fuzz
 	$(call say,CLANG,$<)
 	$(Q)mkdir -p $(@D) && clang $(fuzz_flags) $(filter-out -Wconversion,$(warnings)) -I. \
-		$(lwip_includes) $(version_define) -MMD -MP -c $< -o $@
+		$(lwip_includes) $(version_define) -MD -MP -c $< -o $@
 
 build/clang/library.a: $(fuzz_library)
 	$(Q)rm -f $@ && ar rcsD $@ $^
@@ -301,17 +301,17 @@ $(fuzzers): build/fuzz/fuzz_%: build/clang/tests/fuzz/fuzz_%.c.o \
 
 build/tools/%.c.o: %.c Makefile | build/packages-build
 	$(call say,TOOL,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) $(warnings) -I. $(version_define) -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) $(warnings) -I. $(version_define) -MD -MP -c $< -o $@
 
 # The path natively: net/, app/ and lwIP as the image has them, but for the machine.
-build/native/lwip/%.o: build/lwip/% build/lwip.fetched
+build/native/lwip/%.o: build/lwip/% build/lwip.fetched Makefile
 	$(call say,TOOL,lwip/$*)
-	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -flto -w -I. $(lwip_includes) -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -flto -w -I. $(lwip_includes) -MD -MP -c $< -o $@
 
 build/native/%.c.o: %.c build/lwip.fetched Makefile
 	$(call say,TOOL,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(tool_flags) -flto $(warnings) -I. $(lwip_includes) \
-		$(version_define) -MMD -MP -c $< -o $@
+		$(version_define) -MD -MP -c $< -o $@
 
 load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
 abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))

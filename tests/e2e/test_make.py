@@ -32,6 +32,20 @@ def check_help(suite):
     expect(sorted(named - set(re.findall(r"(?m)^  ([A-Z_]+) ", done.stdout))), [], "not in it")
 
 
+def check_configuration(suite):
+    """Another configuration of lwIP is one for lwIP's objects and for all that include its headers:
+    they would not agree on its structures."""
+    sources = ("build/lwip/src/core/netif.c", "net/link.c")
+    objects = [f"build/host/{name.removeprefix('build/')}.o" for name in sources]
+
+    def make(*options):
+        return subprocess.run(["make", *options, *objects], cwd=TOP, env=ENVIRONMENT,
+                              capture_output=True, text=True, check=True).stdout
+    make()
+    commands = make("-n", "-W", "net/lwipopts.h")
+    expect([name for name in sources if f" -c {name} " not in commands], [], "not compiled")
+
+
 def check_foreign_tree(suite):
     """Who may not write there is told so in one line."""
     with tempfile.TemporaryDirectory() as directory:
@@ -56,6 +70,7 @@ def check_debug(suite, port, status, text):
 
 def run(suite):
     suite.each([("make help", suite)], check_help)
+    suite.each([("another configuration of lwIP", suite)], check_configuration)
     if not suite.is_root:
         print("e2e: make: skipped: other users, and namespaces with a name, want root")
         return
