@@ -298,7 +298,7 @@ static uint64_t kvmclock_ns_onwards(void)
 {
     const uint64_t now_ns = clock_base_ns + kvmclock_ns();
 
-    if (now_ns > clock_last_ns)
+    if ((int64_t)(now_ns - clock_last_ns) > 0)
         clock_last_ns = now_ns;
     return clock_last_ns;
 }

@@ -37,13 +37,23 @@ static const char *parse_dotted(const char *text, uint32_t *address)
     return text;
 }
 
-/* A unicast address that a host can have (RFC 1122 section 3.2.1.3), in host byte order. */
+/*
+ * A unicast address that a host can have (RFC 1122 section 3.2.1.3), in host byte order. Subnets of
+ * two addresses (RFC 3021) or one have none for the network and none for broadcast.
+ */
 static bool is_host(uint32_t address, uint32_t netmask)
 {
     const uint32_t network = address >> 24;
     const bool unicast = network != 0 && network != 127 && network < 224;
     const uint32_t host = address & ~netmask;
-    return unicast && host != 0 && host != ~netmask;
+    return unicast && (~netmask <= 1 || (host != 0 && host != ~netmask));
+}
+
+/* Where there is nobody but ourselves in the subnet, the gateway is on the link all the same. */
+static bool is_gateway(uint32_t gateway, uint32_t address, uint32_t netmask)
+{
+    return is_host(gateway, netmask) && gateway != address &&
+           (netmask == ~0u || (gateway & netmask) == (address & netmask));
 }
 
 bool address_parse(const char *text, void *target)
@@ -58,7 +68,7 @@ bool address_parse(const char *text, void *target)
     text = parse_dotted(text, &address);
     if (text == NULL || *text++ != '/')
         return false;
-    text = parse_number(text, 30, &prefix);
+    text = parse_number(text, 32, &prefix);
     if (text == NULL || prefix == 0)
         return false;
     const uint32_t netmask = ~0u << (32 - prefix);
@@ -66,8 +76,7 @@ bool address_parse(const char *text, void *target)
         return false;
     if (*text == ',') {
         text = parse_dotted(text + 1, &gateway);
-        if (text == NULL || !is_host(gateway, netmask) || gateway == address ||
-            (gateway & netmask) != (address & netmask))
+        if (text == NULL || !is_gateway(gateway, address, netmask))
             return false;
     }
     if (*text != '\0')

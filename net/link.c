@@ -460,21 +460,45 @@ size_t link_receive(void)
 
 /* ---- coming up ---- */
 
-static void log_address(struct netif *netif)
+static void log_address(const struct netif *netif)
 {
     const ip4_addr_t *const address = netif_ip4_addr(netif);
-    const bool had_address = link_state.self.address != 0;
-
-    link_state.self.address = address->addr;
-    if (ip4_addr_isany_val(*address)) {
-        if (had_address)
-            log_warn("net", "the address is gone");
-        return;
-    }
     const uint32_t netmask = netif_ip4_netmask(netif)->addr;
     log_info("net", "%u.%u.%u.%u/%u is up, MTU %u", ip4_addr1_16(address), ip4_addr2_16(address),
              ip4_addr3_16(address), ip4_addr4_16(address), (unsigned)__builtin_popcount(netmask),
              netif->mtu);
+}
+
+/*
+ * A subnet of two addresses has none for broadcast (RFC 3021), nor has one of a single address.
+ * lwIP would take the other of the two for it, and neither hear nor answer the peer.
+ */
+static void follow_netmask(struct netif *netif)
+{
+    if (~lwip_ntohl(netif_ip4_netmask(netif)->addr) <= 1)
+        netif->flags &= (uint8_t)~NETIF_FLAG_BROADCAST;
+    else
+        netif->flags |= NETIF_FLAG_BROADCAST;
+}
+
+/* lwIP calls this when the interface, its address or its netmask has come, changed or gone. */
+static void follow_settings(struct netif *netif, netif_nsc_reason_t reason,
+                            const netif_ext_callback_args_t *args)
+{
+    const uint32_t address = netif_ip4_addr(netif)->addr;
+    const bool had_address = link_state.self.address != 0;
+    const netif_nsc_reason_t reasons =
+        LWIP_NSC_STATUS_CHANGED | LWIP_NSC_IPV4_ADDRESS_CHANGED | LWIP_NSC_IPV4_NETMASK_CHANGED;
+    (void)args;
+
+    if ((reason & reasons) == 0)
+        return;
+    link_state.self.address = address;
+    follow_netmask(netif);
+    if (address != 0)
+        log_address(netif);
+    else if (had_address)
+        log_warn("net", "the address is gone");
 }
 
 static err_t init_netif(struct netif *netif)
@@ -491,6 +515,8 @@ static err_t init_netif(struct netif *netif)
     netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
     return ERR_OK;
 }
+
+NETIF_DECLARE_EXT_CALLBACK(settings_callback)
 
 void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
 {
@@ -514,7 +540,7 @@ void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
     if (link_state.checksum_offload)
         link_state.netif.chksum_flags &= (u16_t)~NETIF_CHECKSUM_GEN_TCP;
     netif_set_default(&link_state.netif);
-    netif_set_status_callback(&link_state.netif, log_address);
+    netif_add_ext_callback(&settings_callback, follow_settings);
     netif_set_up(&link_state.netif);
     (void)link_watch();
     if (address == 0) {

@@ -49,7 +49,7 @@
 #define LWIP_DHCP_DOES_ACD_CHECK        0 /* probing the leased address takes seconds of the boot */
 #define LWIP_DHCP_MAX_DNS_SERVERS       0 /* nothing is looked up */
 #define LWIP_DHCP_DISCOVER_ADD_HOSTNAME 0 /* the machine has no name */
-#define LWIP_NETIF_STATUS_CALLBACK      1 /* a lease comes or goes: link.c logs it */
+#define LWIP_NETIF_EXT_STATUS_CALLBACK  1 /* an address comes or goes, or its netmask: link.c */
 
 /* ---- checksums ---- */
 

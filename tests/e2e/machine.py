@@ -29,26 +29,29 @@ class MachineError(Exception):
 
 class Machine:
     """One appliance. network: "tap"; "user" (QEMU's, with DHCP, forwarded to a loopback port); or
-    None for no device at all."""
+    None for no device at all. gateway: the tap's address, in which {} is the machine's number."""
 
     accelerator = "tcg"  # of all machines: run.py --accel
     # Their firmware runs in ring 0, which a KVM without hardware virtualization interprets.
     slow_boots = {"q35": 8, "pc": 8}
 
     def __init__(self, elf, options="", machine=None, memory="64M", network="tap",
-                 device_options="", ip=None, cpu=""):
+                 device_options="", ip=None, cpu="", prefix=24,
+                 gateway="198.18.{}.1"):
         self.number = next(_numbers)
         self.machine = machine or ("microvm" if self.accelerator == "kvm" else "q35")
         self.network = network
         self.tap = f"tap{self.number}"
-        self.host_address = f"198.18.{self.number}.1"
+        self.prefix = prefix
+        self.host_address = gateway.format(self.number)
         self.address = f"198.18.{self.number}.2"
         self.port = PORT
         self.model = Model()
         self.lines = []
         self._lines_grew = threading.Condition()
         if ip is None:
-            ip = "ip=dhcp" if network == "user" else f"ip={self.address}/24,{self.host_address}"
+            fixed = f"ip={self.address}/{prefix},{self.host_address}"
+            ip = "ip=dhcp" if network == "user" else fixed
         command_line = f"{ip} {options}".strip()
         self.cpu = cpu
         self.command = self._command(elf, command_line, memory, device_options)
@@ -74,7 +77,7 @@ class Machine:
         if self.network == "tap":
             for words in (f"tuntap add dev {self.tap} mode tap",
                           f"link set {self.tap} addrgenmode none txqueuelen 10000 up",
-                          f"address add {self.host_address}/24 dev {self.tap}"):
+                          f"address add {self.host_address}/{self.prefix} dev {self.tap}"):
                 subprocess.run(["ip", *words.split()], check=True)
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -1,7 +1,10 @@
 """The machine: where it boots, what it is told on the command line, and how it ends."""
 
 import contextlib
+import errno
 import re
+import socket
+import subprocess
 import time
 
 from harness import expect
@@ -84,6 +87,25 @@ def check_memory_in_pieces(suite, expected, **options):
 def check_dhcp(suite, options):
     with suite.boot(network="user", **options) as machine:
         expect(machine.wait_for(LISTENING).group(1), "10.0.2.15", "the address leased")
+        serve_a_little(suite, machine)
+
+
+def check_small_subnet(suite, **options):
+    """Served are the gateway, and who is behind it: lwIP must resolve the gateway for the reset."""
+    behind = "192.0.2.9"
+    with suite.machine(**options) as machine:
+        machine.start()
+        for words in (f"address replace {behind}/32 dev lo",
+                      f"route replace {machine.address} dev {machine.tap}"):
+            subprocess.run(["ip", *words.split()], check=True)
+        machine.wait_for(LISTENING, 20)
+        with socket.socket() as sock:
+            sock.settimeout(10)
+            sock.bind((behind, 0))
+            expect(sock.connect_ex((machine.address, machine.port + 1)), errno.ECONNREFUSED)
+        with socket.create_connection((machine.address, machine.port), 10, (behind, 0)) as sock:
+            sock.sendall(get("/health", "Connection: close"))
+            expect(sock.recv(15), b"HTTP/1.1 200 OK")
         serve_a_little(suite, machine)
 
 
@@ -256,6 +278,10 @@ def run(suite):
          {"machine": "microvm", "device_options": NO_OFFLOAD + NO_MERGE + ",event_idx=off"}),
         ("DHCP", suite, check_dhcp, {"options": {}}),
         ("DHCP on microvm", suite, check_dhcp, {"options": {"machine": "microvm"}}),
+        ("a subnet of two addresses", suite, check_small_subnet,
+         {"prefix": 31, "gateway": "198.18.{}.3"}),
+        ("a subnet of one address", suite, check_small_subnet,
+         {"prefix": 32, "gateway": "169.254.1.1"}),
         ("another port", suite, check_port, {}),
         ("log=error", suite, check_log, {}),
         ("log=debug", suite, check_debug_log, {}),

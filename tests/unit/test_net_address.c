@@ -17,6 +17,24 @@ TEST(address_with_prefix_and_gateway)
     CHECK_EQ(parsed.netmask, 0xfcffffff);
 }
 
+/* RFC 3021: of two addresses both are hosts'; and of one that one is. */
+TEST(address_in_a_subnet_without_broadcast)
+{
+    CHECK(address_parse("198.18.0.2/31,198.18.0.3", &parsed));
+    CHECK_EQ(parsed.address, 0x020012c6);
+    CHECK_EQ(parsed.netmask, 0xfeffffff);
+    CHECK_EQ(parsed.gateway, 0x030012c6);
+    CHECK(address_parse("198.18.0.3/31,198.18.0.2", &parsed));
+    CHECK_EQ(parsed.address, 0x030012c6);
+    CHECK_EQ(parsed.gateway, 0x020012c6);
+    CHECK(address_parse("198.18.0.2/32,169.254.1.1", &parsed));
+    CHECK_EQ(parsed.netmask, 0xffffffff);
+    CHECK_EQ(parsed.gateway, 0x0101fea9);
+    CHECK(address_parse("198.18.0.255/32", &parsed));
+    CHECK_EQ(parsed.address, 0xff0012c6);
+    CHECK_EQ(parsed.gateway, 0);
+}
+
 TEST(address_dhcp_is_address_0)
 {
     parsed.address = 1;
@@ -33,7 +51,6 @@ TEST(address_malformed_is_refused_and_nothing_is_written)
         "10.0.0.2",
         "10.0.0.2/",
         "10.0.0.2/0",
-        "10.0.0.2/31",
         "10.0.0.2/33",
         "10.0.0.2/024",
         "10.0.0.2/24x",
@@ -69,6 +86,13 @@ TEST(address_that_cannot_work_is_refused)
         "10.0.0.2/24,10.0.1.1",   /* a gateway elsewhere */
         "10.0.0.2/24,10.0.0.2",   /* oneself */
         "10.0.0.2/24,10.0.0.255", /* broadcast */
+        "10.0.0.2/31,10.0.0.4",   /* elsewhere */
+        "10.0.0.2/31,10.0.0.2",   /* oneself */
+        "10.0.0.2/32,10.0.0.2",   /* oneself */
+        "10.0.0.2/32,224.0.0.1",  /* multicast */
+        "10.0.0.2/32,127.0.0.1",  /* loopback */
+        "0.0.0.0/32",             /* nobody */
+        "255.255.255.255/32",     /* all */
     };
     for (unsigned i = 0; i < sizeof useless / sizeof useless[0]; i++)
         CHECK(!address_parse(useless[i], &parsed));
