@@ -11,13 +11,13 @@
 #include <string.h>
 
 #include "kernel/netdev.h"
-#include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 #include "lwip/ip4.h"
 #include "lwip/pbuf.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
 #include "net/ip_header.h"
+#include "net/lease.h"
 #include "net/lwip_hooks.h"
 
 #define ETHERNET_BYTES  14
@@ -543,11 +543,8 @@ void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
     netif_add_ext_callback(&settings_callback, follow_settings);
     netif_set_up(&link_state.netif);
     (void)link_watch();
-    if (address == 0) {
-        const err_t err = dhcp_start(&link_state.netif);
-        assert(err == ERR_OK);
-        log_info("net", "asking DHCP for an address");
-    }
+    if (address == 0)
+        lease_start(&link_state.netif);
 }
 
 bool link_watch(void)

@@ -1,6 +1,6 @@
 /*
  * Where lwIP calls us, besides the callbacks of its raw API: the flaws of 2.2.1 that are closed
- * from outside (endpoint.c and isn.c say which).
+ * from outside (endpoint.c, isn.c and lease.c say which).
  */
 #pragma once
 
@@ -31,3 +31,7 @@ u32_t *endpoint_count_segment(const struct pbuf *p, const struct tcp_hdr *header
 
 /* link.c: how many pbufs a connection may hold out of order just now. */
 u16_t link_ooseq_pbufs_max(void);
+
+/* lease.c: DHCP is about to be asked for something. Adds no options. */
+void lease_asked(void);
+#define LWIP_HOOK_DHCP_APPEND_OPTIONS(netif, dhcp, state, message, type, options_len) lease_asked()

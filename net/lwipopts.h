@@ -49,7 +49,15 @@
 #define LWIP_DHCP_DOES_ACD_CHECK        0 /* probing the leased address takes seconds of the boot */
 #define LWIP_DHCP_MAX_DNS_SERVERS       0 /* nothing is looked up */
 #define LWIP_DHCP_DISCOVER_ADD_HOSTNAME 0 /* the machine has no name */
-#define LWIP_NETIF_EXT_STATUS_CALLBACK  1 /* an address comes or goes, or its netmask: link.c */
+/*
+ * A lease is counted in seconds, and in as many of them as DHCP can lend (RFC 2131 section 3.3).
+ * lwIP's ticks of a minute are too coarse for short leases, and 16 bits of them too few for long
+ * ones. lease.c sees to the rest.
+ */
+#define DHCP_COARSE_TIMER_SECS         1
+#define DHCP_TIMEOUT_SIZE_T            u32_t
+
+#define LWIP_NETIF_EXT_STATUS_CALLBACK 1 /* an address comes or goes, or its netmask: link.c */
 
 /* ---- checksums ---- */
 

@@ -19,6 +19,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "net/deadlines.h"
+#include "net/lease.h"
 #include "net/link.h"
 #include "net/server_state.h"
 
@@ -142,8 +143,7 @@ __attribute__((noinline)) static void run_tick(uint64_t tick)
         conns_each(touch_unsent);
     if (tick % TICKS_PER_MS(DHCP_FINE_TIMER_MSECS) == 0)
         dhcp_fine_tmr();
-    if (tick % TICKS_PER_MS(DHCP_COARSE_TIMER_MSECS) == 0)
-        dhcp_coarse_tmr();
+    lease_run();
     if (tick % TICKS_PER_MS(ARP_TMR_INTERVAL) == 0)
         etharp_tmr();
 }

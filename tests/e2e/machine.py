@@ -85,6 +85,10 @@ class Machine:
         threading.Thread(target=self._read_console, daemon=True).start()
         return self
 
+    def route(self):
+        """Its address is behind the tap, also if it is not in the tap's subnet."""
+        subprocess.run(["ip", "route", "replace", self.address, "dev", self.tap], check=True)
+
     def boot(self, seconds=20):
         """Starts it and waits until it listens."""
         self.start()

@@ -49,6 +49,7 @@ MODULES = [
     "test_abuse_users",
     "test_abuse_machine",
     "test_boot",
+    "test_dhcp",
     "test_run",
     "test_make",
 ]

@@ -95,9 +95,8 @@ def check_small_subnet(suite, **options):
     behind = "192.0.2.9"
     with suite.machine(**options) as machine:
         machine.start()
-        for words in (f"address replace {behind}/32 dev lo",
-                      f"route replace {machine.address} dev {machine.tap}"):
-            subprocess.run(["ip", *words.split()], check=True)
+        machine.route()
+        subprocess.run(["ip", "address", "replace", f"{behind}/32", "dev", "lo"], check=True)
         machine.wait_for(LISTENING, 20)
         with socket.socket() as sock:
             sock.settimeout(10)

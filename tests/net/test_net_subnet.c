@@ -24,31 +24,26 @@ static bool asks_for(uint32_t address)
            memcmp(frame + 38, &target, 4) == 0;
 }
 
-static void arp_answer(const uint8_t mac[6], uint32_t address)
-{
-    uint8_t answer[42] = {[12] = 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 2};
-    const uint32_t sender = __builtin_bswap32(address);
-    const uint32_t target = __builtin_bswap32(rig_server_address);
-    memcpy(answer, fake_netdev_default.mac, 6);
-    memcpy(answer + 6, mac, 6);
-    memcpy(answer + 22, mac, 6);
-    memcpy(answer + 28, &sender, 4);
-    memcpy(answer + 32, fake_netdev_default.mac, 6);
-    memcpy(answer + 38, &target, 4);
-    EXPECT(fake_netdev_arrive(answer, sizeof answer, false));
-}
-
 static void ping(uint32_t address)
 {
     EXPECT(fake_netdev_arrive(request, rig_ping(address, 10, request), false));
 }
 
-/* The answer to ping() is the next frame, and goes to the MAC address. */
-static void expect_pong(const uint8_t mac[6])
+/* The answer to ping() is the next frame, and goes to the gateway. */
+static void expect_pong(void)
 {
     EXPECT_EQ(rig_other(frame), 52);
     EXPECT_EQ(frame[34], 0);
-    EXPECT(memcmp(frame, mac, 6) == 0);
+    EXPECT(memcmp(frame, gateway_mac, 6) == 0);
+}
+
+/* It asks for the gateway, and its answer to ping() waits until it knows it. */
+static void expect_pong_by(uint32_t gateway)
+{
+    EXPECT(asks_for(gateway));
+    rig_introduce(gateway_mac, gateway);
+    expect_pong();
+    EXPECT_EQ(rig_other(frame), 42);
 }
 
 static void serves(uint32_t address)
@@ -65,13 +60,11 @@ NET_TEST(the_other_of_two_addresses_is_a_peer_and_no_broadcast)
 {
     start(31, RIG_SERVER_ADDRESS + 1);
     ping(RIG_SERVER_ADDRESS + 1);
-    EXPECT(asks_for(RIG_SERVER_ADDRESS + 1));
-    arp_answer(gateway_mac, RIG_SERVER_ADDRESS + 1);
-    expect_pong(gateway_mac);
+    expect_pong_by(RIG_SERVER_ADDRESS + 1);
     serves(RIG_SERVER_ADDRESS + 1);
     /* As the gateway, too. */
     ping(ELSEWHERE);
-    expect_pong(gateway_mac);
+    expect_pong();
     serves(ELSEWHERE);
 }
 
@@ -90,12 +83,10 @@ static void reaches_behind(uint32_t gateway)
 {
     start(32, gateway);
     ping(ELSEWHERE);
-    EXPECT(asks_for(gateway));
-    arp_answer(gateway_mac, gateway);
-    expect_pong(gateway_mac);
+    expect_pong_by(gateway);
     serves(ELSEWHERE);
     ping(gateway);
-    expect_pong(gateway_mac);
+    expect_pong();
     serves(gateway);
 }
 
