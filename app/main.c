@@ -41,6 +41,18 @@
 #define CONNECTIONS_DEFAULT       4096
 #define CONNECTIONS_DEFAULT_LEAST 64
 
+/*
+ * Timeouts that are not given, in seconds. The one for idle connections is above the 60 s after
+ * which proxies and load balancers usually drop an idle connection of theirs. If both sides close
+ * at the same time, a request that crosses our FIN is lost, and a POST may not be sent again on
+ * its own (RFC 9110 9.2.2). So the other side has to be the first.
+ */
+#define IDLE_S   75
+#define HEAD_S   10
+#define BODY_S   10
+#define SEND_S   20
+#define LINGER_S 2
+
 /* ---- options ---- */
 
 /* In the order of the option's choices. The second is for whoever wants to know if it boots. */
@@ -58,18 +70,21 @@ static struct {
 } options = {
     .port = 8080,
     .user_id_bytes = 16,
-    .idle_ms = 60000,
-    .head_ms = 10000,
-    .body_ms = 10000,
-    .send_ms = 20000,
-    .linger_ms = 2000,
+    .idle_ms = IDLE_S * 1000,
+    .head_ms = HEAD_S * 1000,
+    .body_ms = BODY_S * 1000,
+    .send_ms = SEND_S * 1000,
+    .linger_ms = LINGER_S * 1000,
     .log_level = LOG_INFO,
 };
 
-#define TIME_OPTION(option_name, member, option_help)                                              \
+#define TEXT(macro)   TEXT_OF(macro)
+#define TEXT_OF(text) #text
+
+#define TIME_OPTION(option_name, member, default_s, option_help)                                   \
     {                                                                                              \
-        .name = option_name, .value = "TIME", .help = option_help, .kind = CMDLINE_TIME,           \
-        .min = 10, .max = 86400000, .target = &options.member                                      \
+        .name = option_name, .value = "TIME", .help = option_help "; " TEXT(default_s) "s",        \
+        .kind = CMDLINE_TIME, .min = 10, .max = 86400000, .target = &options.member                \
     }
 
 static const struct cmdline_option option_table[] = {
@@ -107,11 +122,11 @@ static const struct cmdline_option option_table[] = {
      .min = 1,
      .max = 60000,
      .target = &options.connections_max},
-    TIME_OPTION("idle-timeout", idle_ms, "a connection without a request is closed; 60s"),
-    TIME_OPTION("head-timeout", head_ms, "a request's head must be complete; 10s"),
-    TIME_OPTION("body-timeout", body_ms, "and then its body; 10s"),
-    TIME_OPTION("send-timeout", send_ms, "a client that acknowledges nothing is dropped; 20s"),
-    TIME_OPTION("linger-timeout", linger_ms, "a client that was told to close must; 2s"),
+    TIME_OPTION("idle-timeout", idle_ms, IDLE_S, "a connection without a request is closed"),
+    TIME_OPTION("head-timeout", head_ms, HEAD_S, "a request's head must be complete"),
+    TIME_OPTION("body-timeout", body_ms, BODY_S, "and then its body"),
+    TIME_OPTION("send-timeout", send_ms, SEND_S, "a client that acknowledges nothing is dropped"),
+    TIME_OPTION("linger-timeout", linger_ms, LINGER_S, "a client that was told to close must"),
     {.name = "log",
      .value = "error|warn|info|debug",
      .help = "what the console shows; info",

@@ -145,6 +145,14 @@ def check_orderly_stop(machine, ask):
     expect('"totalRequests":1,"uniqueUsers":1,"sum":1.0,"avg":1.0' in last[0], True, last[0])
 
 
+def check_idle_default(suite):
+    """Proxies and load balancers close or reuse at 60 s: they must be the first to close."""
+    with suite.machine(options="help=me") as machine:
+        machine.start()
+        seconds = machine.wait_for(r"idle-timeout=TIME .*; (\d+)s$").group(1)
+        expect(60 < int(seconds) <= 120, True, f"the default is {seconds} s")
+
+
 def check_ctrl_c(suite):
     """The byte 0x03 on the console."""
     with suite.boot() as machine:
@@ -287,6 +295,7 @@ def run(suite):
         ("words for other kernels", suite, check_foreign_words, {}),
         ("the line that says it listens", suite, check_boot_line, {}),
         ("unknown option", suite, check_lists_options, {}),
+        ("idle-timeout is above that of proxies", suite, check_idle_default, {}),
         *[(f"option {words}", suite, check_fails, {"options": words, "pattern": pattern})
           for words, pattern in (
               ("port=0", "port"), ("port=65536", "port"), ("port=80x", "port"), ("port=", "port"),
