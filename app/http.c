@@ -139,6 +139,7 @@ static const uint8_t *take_end(struct http_parser *parser, const uint8_t *p)
     const bool has_chunks = (flags & FLAG_CHUNKED) != 0;
     parser->remaining = has_length ? (uint32_t)parser->length : 0;
     request->has_length = has_length || has_chunks;
+    request->is_encoded = (flags & FLAG_ENCODED) != 0;
     request->keep_alive =
         (flags & FLAG_CLOSE) == 0 && (request->minor != 0 || (flags & FLAG_KEEP_ALIVE) != 0);
     /* RFC 9110 10.1.1: not from a 1.0 client, nor where no content will come. */

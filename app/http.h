@@ -45,6 +45,7 @@ struct http_request {
     bool expect_continue; /* Expect: 100-continue in a 1.1 request that has content to come */
     bool has_length;      /* Content-Length or chunked was there */
     uint16_t path_len;    /* of the whole path, also where it is longer than what is kept */
+    bool is_encoded;      /* Content-Encoding named a coding other than identity (RFC 9110 8.4) */
     char path[HTTP_PATH_BYTES_KEPT]; /* without query; "*" for the asterisk form; not terminated */
 };
 

@@ -13,11 +13,12 @@ static const char field_names[][20] = {
     [FIELD_HOST] = "host",
     [FIELD_CONNECTION] = "connection",
     [FIELD_CONTENT_LENGTH] = "content-length",
+    [FIELD_CONTENT_ENCODING] = "content-encoding",
     [FIELD_TRANSFER_ENCODING] = "transfer-encoding",
     [FIELD_EXPECT] = "expect",
 };
 
-/* The field whose name may begin with this letter; of two such, the one that is first. */
+/* The field whose name may begin with this letter; of several, the one that is first. */
 static enum field field_beginning_with(uint8_t byte)
 {
     switch (lower(byte)) {
@@ -54,13 +55,22 @@ const uint8_t *http_take_field(struct http_parser *parser, const uint8_t *p, con
     return http_fail_byte(parser, *p, "malformed header field name");
 }
 
+/* The field whose name shares its first letters with another's, but goes on with this letter. */
+static enum field field_parting_from(enum field field, size_t matched, uint8_t letter)
+{
+    if (field == FIELD_CONNECTION && matched == sizeof "con" - 1 && letter == 't')
+        return FIELD_CONTENT_LENGTH;
+    if (field == FIELD_CONTENT_LENGTH && matched == sizeof "content-" - 1 && letter == 'e')
+        return FIELD_CONTENT_ENCODING;
+    return FIELD_OTHER;
+}
+
 /*
- * Goes on as long as the letters are those of the word; "connection" and "content-length" part at
- * their fourth. No byte of a name is NUL, so none equals what ends the word.
+ * Goes on as long as the letters are those of the word, or of one that parts from it here. No byte
+ * of a name is NUL, so none equals what ends the word.
  */
 static const uint8_t *match_name(struct http_parser *parser, const uint8_t *p, const uint8_t *end)
 {
-    enum { PARTING = 3 };
     const char *name = field_names[parser->field];
     size_t matched = parser->matched;
 
@@ -68,12 +78,10 @@ static const uint8_t *match_name(struct http_parser *parser, const uint8_t *p, c
         const uint8_t letter = lower(*p);
         if (letter == (uint8_t)name[matched])
             continue;
-        if (letter != 't' || matched != PARTING || parser->field != FIELD_CONNECTION) {
-            parser->field = FIELD_OTHER;
+        parser->field = (uint8_t)field_parting_from(parser->field, matched, letter);
+        if (parser->field == FIELD_OTHER)
             break;
-        }
-        parser->field = FIELD_CONTENT_LENGTH;
-        name = field_names[FIELD_CONTENT_LENGTH];
+        name = field_names[parser->field];
     }
     parser->matched = (uint8_t)matched;
     return p;
@@ -108,6 +116,7 @@ static const uint8_t *begin_value(struct http_parser *parser, const uint8_t *p)
         parser->state = STATE_VALUE_LIST;
         break;
     case FIELD_CONNECTION:
+    case FIELD_CONTENT_ENCODING:
     case FIELD_EXPECT:
         parser->state = STATE_VALUE_LIST;
         break;
@@ -228,13 +237,13 @@ const uint8_t *http_take_length(struct http_parser *parser, const uint8_t *p, co
     return end_value(parser, p, end);
 }
 
-/* ---- lists of words: Connection, Transfer-Encoding, Expect ---- */
+/* ---- lists of words: Connection, Content-Encoding, Transfer-Encoding, Expect ---- */
 
-enum word { WORD_NONE, WORD_CLOSE, WORD_KEEP_ALIVE, WORD_CHUNKED, WORD_CONTINUE };
+enum word { WORD_NONE, WORD_CLOSE, WORD_KEEP_ALIVE, WORD_CHUNKED, WORD_IDENTITY, WORD_CONTINUE };
 
 static const char words[][16] = {
-    [WORD_NONE] = "",           [WORD_CLOSE] = "close",           [WORD_KEEP_ALIVE] = "keep-alive",
-    [WORD_CHUNKED] = "chunked", [WORD_CONTINUE] = "100-continue",
+    [WORD_NONE] = "",           [WORD_CLOSE] = "close",       [WORD_KEEP_ALIVE] = "keep-alive",
+    [WORD_CHUNKED] = "chunked", [WORD_IDENTITY] = "identity", [WORD_CONTINUE] = "100-continue",
 };
 
 enum list {
@@ -248,6 +257,8 @@ static enum word word_beginning_with(enum field field, uint8_t byte)
 {
     if (field == FIELD_TRANSFER_ENCODING)
         return WORD_CHUNKED;
+    if (field == FIELD_CONTENT_ENCODING)
+        return WORD_IDENTITY;
     if (field == FIELD_EXPECT)
         return WORD_CONTINUE;
     return lower(byte) == 'c' ? WORD_CLOSE : WORD_KEEP_ALIVE;
@@ -263,6 +274,9 @@ static void end_element(struct http_parser *parser)
         if ((parser->flags & FLAG_CHUNKED) != 0)
             parser->flags |= FLAG_CODING_ORDER;
         parser->flags |= word == WORD_CHUNKED ? FLAG_CHUNKED : FLAG_CODING_OTHER;
+    } else if (parser->field == FIELD_CONTENT_ENCODING) {
+        if (word != WORD_IDENTITY)
+            parser->flags |= FLAG_ENCODED;
     } else if (word == WORD_CLOSE) {
         parser->flags |= FLAG_CLOSE;
     } else if (word == WORD_KEEP_ALIVE) {
@@ -302,8 +316,9 @@ static bool list_step(struct http_parser *parser, uint8_t byte)
 
 /*
  * Elements between commas (RFC 9110 5.6.1). Of Connection and Expect whatever is not known is
- * ignored. Transfer-Encoding decides where the request ends, so there nothing is let pass that
- * another server could read in another way.
+ * ignored; of Content-Encoding it is a coding that cannot be undone, whatever its form.
+ * Transfer-Encoding decides where the request ends, so there nothing is let pass that another
+ * server could read in another way.
  */
 const uint8_t *http_take_list(struct http_parser *parser, const uint8_t *p, const uint8_t *end)
 {

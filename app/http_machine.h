@@ -58,7 +58,8 @@ enum flag {
     FLAG_CLOSE = 1 << 6,
     FLAG_KEEP_ALIVE = 1 << 7,
     FLAG_CONTINUE = 1 << 8,
-    FLAG_TRAILER = 1 << 9, /* fields are those of a trailer section */
+    FLAG_TRAILER = 1 << 9,  /* fields are those of a trailer section */
+    FLAG_ENCODED = 1 << 10, /* Content-Encoding named another coding than identity */
 };
 
 enum field {
@@ -66,6 +67,7 @@ enum field {
     FIELD_HOST,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_ENCODING,
     FIELD_TRANSFER_ENCODING,
     FIELD_EXPECT,
 };

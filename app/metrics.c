@@ -131,6 +131,7 @@ static void put_all_requests(struct text *text, const struct metrics *metrics)
     for (unsigned i = EVENT_OK + 1; i < METRICS_EVENT_REASONS; i++)
         refused += metrics->events_failed[i];
     put_requests(text, "POST", "/event", 400, refused);
+    put_requests(text, "POST", "/event", 415, metrics->events_encoded);
     put_requests(text, "POST", "/event", 507, metrics->events_full);
     for (unsigned i = 0; i < METRICS_BROKEN; i++)
         put_requests(text, "other", "other", broken_statuses[i], metrics->broken[i]);
@@ -179,6 +180,7 @@ static void put_events(struct text *text, const struct metrics *metrics, const s
     put_header(text, "events_failed_total", "counter", "Events refused, by reason.");
     for (unsigned i = EVENT_OK + 1; i < METRICS_EVENT_REASONS; i++)
         put_failure(text, event_reasons[i], metrics->events_failed[i]);
+    put_failure(text, "content_encoding", metrics->events_encoded);
     put_failure(text, "full", metrics->events_full);
     put_header(text, "unique_users_total", "gauge", "Distinct userIds.");
     put_value(text, "unique_users_total", users_count(stats->users));

@@ -21,6 +21,7 @@ struct metrics {
     /* Answered as endpoint_status() says. POST /event: the events counted. */
     uint64_t answered[ENDPOINT_COUNT][METHOD_COUNT];
     uint64_t events_failed[METRICS_EVENT_REASONS]; /* POST /event answered 400, by event_error */
+    uint64_t events_encoded;                       /* POST /event answered 415 */
     uint64_t events_full;                          /* POST /event answered 507 */
     /*
      * Malformed, too large or too slow: 400, 408, 413, 414, 431, 501, 505. Such a request never

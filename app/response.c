@@ -99,6 +99,8 @@ static const char *status_text(uint16_t status)
         return "413 Content Too Large";
     case 414:
         return "414 URI Too Long";
+    case 415:
+        return "415 Unsupported Media Type";
     case 431:
         return "431 Request Header Fields Too Large";
     case 501:
@@ -134,6 +136,8 @@ size_t response_print_head(const struct response *response, const struct respons
     }
     if (response->allow != NULL)
         put_field(&text, "Allow", response->allow);
+    if (response->no_codings)
+        put_field(&text, "Accept-Encoding", "identity");
     if (response->type != NULL)
         put_field(&text, "Content-Type", response->type);
     if (response->close)

@@ -180,6 +180,7 @@ static void answer(struct server_conn *conn, struct connection *c, uint16_t stat
         .close = !request->keep_alive,
         .keep_alive = request->minor == 0,
         .allow = has_allow ? endpoint_allow((enum endpoint)c->in->endpoint) : NULL,
+        .no_codings = status == 415,
         .type = type,
         .content_len = content_len,
     };
@@ -230,9 +231,19 @@ static bool is_event(const struct connection *c)
     return c->in->endpoint == ENDPOINT_EVENT && c->in->http.request.method == HTTP_POST;
 }
 
+static void answer_encoded_event(struct server_conn *conn, struct connection *c)
+{
+    routes.metrics.events_encoded++;
+    answer_error(conn, c, 415, "no content coding but identity is known", SIZE_MAX);
+}
+
 static void answer_event(struct server_conn *conn, struct connection *c)
 {
     struct event event;
+    if (c->in->http.request.is_encoded) {
+        answer_encoded_event(conn, c);
+        return;
+    }
     const enum event_error error = event_end(&c->in->event, &event);
     if (error != EVENT_OK) {
         const size_t offset =
@@ -355,7 +366,7 @@ static bool is_plain_event(const struct http_request *request)
     static const char path[6] = "/event";
     return request->method == HTTP_POST && request->path_len == sizeof path &&
            memcmp(request->path, path, sizeof path) == 0 && request->minor == 1 &&
-           request->keep_alive;
+           request->keep_alive && !request->is_encoded;
 }
 
 /* http_next(), but for a head that has been seen before. */
@@ -378,16 +389,28 @@ static enum http_step next_step(struct connection *c, const uint8_t *bytes, size
     return step;
 }
 
-/* The head is complete. */
-static void begin_content(struct server_conn *conn, struct connection *c)
+/*
+ * The head is complete. False: it has been answered. Content in a coding that is not known is read
+ * past like any other, so that the connection can go on. A client that asks first is told at once,
+ * and the connection closed: whether its content still comes nobody knows (RFC 9110 10.1.1).
+ */
+static bool begin_content(struct server_conn *conn, struct connection *c)
 {
+    struct http_request *const request = &c->in->http.request;
     c->phase = PHASE_CONTENT;
-    c->in->endpoint = (uint8_t)endpoint_find(&c->in->http.request);
+    c->in->endpoint = (uint8_t)endpoint_find(request);
     if (is_event(c))
         event_begin(&c->in->event);
+    if (!request->expect_continue)
+        return true;
+    if (is_event(c) && request->is_encoded) {
+        request->keep_alive = false;
+        answer_encoded_event(conn, c);
+        return false;
+    }
     /* Also when content is there already, which RFC 9110 10.1.1 permits: then it is in order. */
-    if (c->in->http.request.expect_continue)
-        server_send(conn, RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES);
+    server_send(conn, RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES);
+    return true;
 }
 
 /*
@@ -414,8 +437,9 @@ __attribute__((noinline)) static size_t take_request(struct server_conn *conn, s
                 c->phase = http_is_idle(&c->in->http) ? PHASE_EMPTY_LINES : PHASE_HEAD;
             return used;
         case HTTP_READY:
-            begin_content(conn, c);
-            continue;
+            if (begin_content(conn, c))
+                continue;
+            break;
         case HTTP_BODY:
             if (is_event(c))
                 event_feed(&c->in->event, body.bytes, body.len);

@@ -8,7 +8,7 @@ from wire import EVENT, Client, WireError, chunked, event, get, request
 
 MUTATIONS = 10000
 SEED = 20240601
-STATUSES = {100, 200, 204, 400, 404, 405, 408, 413, 414, 431, 501, 505, 507}
+STATUSES = {100, 200, 204, 400, 404, 405, 408, 413, 414, 415, 431, 501, 505, 507}
 
 SMUGGLED = event(b'{"userId":"smuggled","value":666}')
 POST = b"POST /event HTTP/1.1\r\nHost: t\r\n"
@@ -102,6 +102,7 @@ VALID = [
 ]
 TOKENS = [b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b"chunked",
           b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", b"{", b"}",
+          b"Content-Encoding: br\r\n",
           b'"', b"\\u0000", b"\xff", b"\xc3\xa9", b"1e999", b"-", b"9" * 30, b"HTTP/1.1",
           b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"]
 

@@ -50,6 +50,10 @@ static void read_field(struct answer *answer, const char *line)
         answer->close = *value == 'c';
     } else if (after(line, "Allow: ") != NULL) {
         answer->has_allow = true;
+    } else if ((value = after(line, "Accept-Encoding: ")) != NULL) {
+        SIM_CHECK(answer->status == 415 && strcmp(value, "identity") == 0, "an answer with %s",
+                  line);
+        answer->has_codings = true;
     } else if ((value = after(line, "Content-Type: ")) != NULL) {
         read_type(answer, value);
     } else {
@@ -202,5 +206,7 @@ void answer_check(const struct request *request, const struct answer *answer)
               request->closes ? "does not" : "does");
     SIM_CHECK(answer->has_allow == (answer->status == 204 || answer->status == 405),
               "a %u and Allow", answer->status);
+    SIM_CHECK(answer->has_codings == (answer->status == 415), "a %u and Accept-Encoding",
+              answer->status);
     check_content(request, answer);
 }

@@ -9,7 +9,7 @@
 
 struct answer {
     uint16_t status;
-    bool close, has_allow, has_length;
+    bool close, has_allow, has_codings, has_length;
     const char *type; /* of the content; NULL: none was named */
     const uint8_t *content;
     size_t content_len;

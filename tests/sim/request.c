@@ -20,7 +20,7 @@ struct head {
     const char *method, *path;
     enum form form;
     bool plain; /* the head that the client always sends */
-    bool close, expects;
+    bool close, expects, coded;
 };
 
 static void put_case(struct bytes *out, const char *name)
@@ -62,6 +62,8 @@ static void put_length(struct bytes *out, const struct head *head, size_t len)
         bytes_format(out, "Content-Length: %zu\r\n", len);
     else if (head->form == FORM_CHUNKED)
         bytes_text(out, "Transfer-Encoding: chunked\r\n");
+    if (head->coded)
+        bytes_text(out, "Content-Encoding: gzip\r\n");
 }
 
 static void put_varied_head(struct bytes *out, const struct head *head, size_t len)
@@ -181,6 +183,20 @@ static void make_refused(struct request *request, struct bytes *out,
     request->event = new_event(RULE_REFUSED, limits);
     event_body_bad(&body, request->event, &request->error_offset);
     const struct head head = draw_head("POST", "/event", FORM_LENGTH, limits);
+    put_request(request, out, &head);
+}
+
+/* An event that says it is in a coding that it is not in, for the sake of being good otherwise. */
+static void make_coded(struct request *request, struct bytes *out,
+                       const struct request_limits *limits)
+{
+    request->kind = ANSWER_ERROR;
+    request->status = 415;
+    request->event = new_event(RULE_REFUSED, limits);
+    event_body_good(&body, request->event, false, 0);
+    struct head head = draw_head("POST", "/event", FORM_LENGTH, limits);
+    head.coded = true;
+    head.expects = false;
     put_request(request, out, &head);
 }
 
@@ -341,6 +357,8 @@ void request_make(struct request *request, struct bytes *bytes, const struct req
         make_mutated(request, bytes, limits);
     else if (habit[HABIT_INVALID] && prng_permille(200))
         make_refused(request, bytes, limits);
+    else if (habit[HABIT_INVALID] && prng_permille(30))
+        make_coded(request, bytes, limits);
     else if (habit[HABIT_LONG_ANSWERS] && prng_permille(400))
         make_other(request, bytes, limits, true);
     else if (habit[HABIT_OTHER_ROUTES] && prng_permille(250))

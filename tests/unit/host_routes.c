@@ -73,6 +73,25 @@ static const struct row rows[] = {
     {EVENT "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NULL, "400 " JSON " - - {\"error\":\"*\n",
      .counted = 0},
 
+    /* content codings */
+    {EVENT "Content-Encoding: identity\r\n", PLAIN, OK, .counted = 1},
+    {EVENT "Content-Encoding: gzip\r\n", PLAIN, "415 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT "Content-Encoding: gzip\r\nConnection: close\r\n", PLAIN,
+     "415 " JSON " - close {\"error\":\"*\n", .closed = true},
+    {EVENT "Content-Encoding: br\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", NULL,
+     "415 " JSON " - - {\"error\":\"*\n", .counted = 0},
+    {EVENT "Content-Encoding: gzip\r\nExpect: 100-continue\r\n", PLAIN,
+     "415 " JSON " - close {\"error\":\"*\n", .closed = true},
+    {EVENT "Content-Encoding: gzip\r\n\r\n", NULL, "415 " JSON " - - {\"error\":\"*\n",
+     .counted = 0},
+    {"PUT /event" H "Content-Encoding: gzip\r\n", PLAIN,
+     "405 " JSON " POST, OPTIONS - {\"error\":\"*\n", .counted = 0},
+    {"GET /health" H "Content-Encoding: gzip\r\n", "x", HEALTHY, .counted = 0},
+    {"GET /health" H "Content-Encoding: gzip\r\nExpect: 100-continue\r\n", "x",
+     "100 - - - \n" HEALTHY, .counted = 0},
+    {"HEAD /health" H "Content-Encoding: gzip\r\n\r\n", NULL, "200 " JSON " - - length=20\n",
+     .head_only = true},
+
     /* the protocol's edges */
     {"\r\n\r\n" EVENT, PLAIN, OK, .counted = 1},
     {EVENT "Expect: 100-continue\r\n", PLAIN, "100 - - - \n" OK, .counted = 1},
@@ -249,6 +268,36 @@ TEST(routes_say_507_to_new_users_when_full_and_count_nothing_of_it)
     CHECK(strstr(rig_conn.sent, "endpoint=\"/event\",status=\"200\"} 3\n") != NULL);
 }
 
+/* Twice: the second time its head is one seen before. */
+TEST(routes_name_the_codings_they_know_to_who_sends_another)
+{
+    static const char coded[] = EVENT "Content-Encoding: gzip\r\n";
+    rig_start(10);
+    for (unsigned i = 0; i < 2; i++) {
+        rig_open();
+        rig_give_text(rig_request(coded, PLAIN));
+        CHECK(strstr(rig_conn.sent, "\r\nAccept-Encoding: identity\r\n") != NULL);
+        rig_conn.sent_len = 0;
+        rig_give_text(rig_event("u", 1));
+        CHECK(rig_sent(OK));
+        CHECK(strstr(rig_conn.sent, "Accept-Encoding") == NULL);
+        rig_close();
+    }
+    CHECK_EQ(rig_stats()->count, 2);
+}
+
+/* The client waits for what it is told before it sends its content. */
+TEST(routes_ask_for_no_content_that_they_would_refuse)
+{
+    rig_start(10);
+    rig_open();
+    rig_give_text(EVENT "Content-Encoding: gzip\r\nExpect: 100-continue\r\n"
+                        "Content-Length: 26\r\n\r\n");
+    CHECK(rig_sent(CLOSED_BY("415")));
+    CHECK(rig_conn.closed);
+    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
+}
+
 TEST(routes_refuse_heads_and_targets_that_are_too_long)
 {
     static char text[HTTP_HEAD_BYTES_MAX + 100];
@@ -337,13 +386,15 @@ TEST(routes_count_every_answer_under_its_labels)
         rig_close();
     }
     rig_open();
-    CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"200\"} 11\n"));
-    CHECK(rig_metrics_say("\nevents_processed_total 11\n"));
+    CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"200\"} 12\n"));
+    CHECK(rig_metrics_say("\nevents_processed_total 12\n"));
     CHECK(rig_metrics_say("{method=\"other\",endpoint=\"/health\",status=\"405\"} 1\n"));
     CHECK(rig_metrics_say("{method=\"HEAD\",endpoint=\"/stats\",status=\"200\"} 1\n"));
     CHECK(rig_metrics_say("{method=\"OPTIONS\",endpoint=\"other\",status=\"204\"} 1\n"));
     CHECK(rig_metrics_say("{method=\"OPTIONS\",endpoint=\"other\",status=\"404\"} 1\n"));
     CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"400\"} 11\n"));
+    CHECK(rig_metrics_say("{method=\"POST\",endpoint=\"/event\",status=\"415\"} 5\n"));
+    CHECK(rig_metrics_say("\nevents_failed_total{reason=\"content_encoding\"} 5\n"));
     CHECK(rig_metrics_say("\nevents_failed_total{reason=\"empty\"} 3\n"));
     CHECK(rig_metrics_say("\nevents_failed_total{reason=\"value_type\"} 1\n"));
     CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"413\"} 2\n"));

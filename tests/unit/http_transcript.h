@@ -5,7 +5,8 @@
  *     "POST /event 1kl{hello}.GET / 1k.!400 bare line feed"
  *
  * Method, path, then 1 or 0 for HTTP/1.1 or 1.0, k for keep-alive, l for has_length, e for
- * expect_continue; {content}, or {length:checksum} where it is long; a full stop for HTTP_DONE.
+ * expect_continue, c for is_encoded; {content}, or {length:checksum} where it is long; a full stop
+ * for HTTP_DONE.
  */
 #pragma once
 
@@ -91,6 +92,7 @@ static inline void transcript_add_request(struct transcript *t, const struct htt
     transcript_add_text(t, request->keep_alive ? "k" : "");
     transcript_add_text(t, request->has_length ? "l" : "");
     transcript_add_text(t, request->expect_continue ? "e" : "");
+    transcript_add_text(t, request->is_encoded ? "c" : "");
 }
 
 static inline void transcript_add_content(struct transcript *t)

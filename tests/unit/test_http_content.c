@@ -91,6 +91,39 @@ TEST(http_transfer_encoding)
     CHECK_ROWS(rows);
 }
 
+TEST(http_content_encoding)
+{
+    static const struct row rows[] = {
+        ROW(FIELDS("Content-Encoding: identity\r\n"), "POST /event 1k."),
+        ROW(FIELDS("content-ENCODING:\tIdentity\t \r\n"), "POST /event 1k."),
+        ROW(FIELDS("Content-Encoding: ,identity, ,identity\r\n"), "POST /event 1k."),
+        ROW(FIELDS("Content-Encoding:\r\nContent-Encoding: ,\r\n"), "POST /event 1k."),
+        ROW(FIELDS("Content-Encoding: gzip\r\nContent-Length: 2\r\n") "{}",
+            "POST /event 1klc{{}}."),
+        ROW(FIELDS("CONTENT-encoding:gzip\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identity, br\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: br,identity\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: gzip\r\nContent-Encoding: identity\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identit\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identityy\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identity;q=1\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: identity gzip\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: \"identity\"\r\n"), "POST /event 1kc."),
+        ROW(FIELDS("Content-Encoding: gzip\0\r\n"), "!400 control byte"),
+        ROW(FIELDS("Content-Encoding : gzip\r\n"), "!400 white space before the colon"),
+        ROW("POST / HTTP/1.0\r\nContent-Encoding: x\r\n\r\n", "POST / 0c."),
+        ROW(FIELDS("Content-Encodin: x\r\nContent-Encodings: x\r\nContent-Engoding: x\r\n"),
+            "POST /event 1k."),
+        ROW(FIELDS("Connection-Encoding: x\r\nCon-encoding: x\r\nExpeent-Encoding: x\r\n"),
+            "POST /event 1k."),
+        ROW(FIELDS("Accept-Encoding: gzip\r\nX-Content-Encoding: gzip\r\n"), "POST /event 1k."),
+        ROW(CHUNKED("0\r\nContent-Encoding: gzip\r\n\r\n" HOST("a")), "POST /event 1kl.GET / 1k."),
+        ROW(FIELDS("Content-Encoding: gzip\r\n") HOST("a"), "POST /event 1kc.GET / 1k."),
+    };
+    CHECK_ROWS(rows);
+}
+
 TEST(http_chunks)
 {
     static const struct row rows[] = {

@@ -105,6 +105,18 @@ TEST(recall_takes_no_head_too_short_to_be_compared_in_one_step)
     CHECK(!find(head));
 }
 
+TEST(recall_remembers_that_the_content_is_encoded)
+{
+    start();
+    learn("POST /event HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 5\r\n\r\n");
+    learn(HEAD("5"));
+    CHECK(find(
+        "POST /event HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 38\r\n\r\n"));
+    CHECK(found.request->is_encoded);
+    CHECK(find(HEAD("38")));
+    CHECK(!found.request->is_encoded);
+}
+
 TEST(recall_tells_the_mark_it_was_given)
 {
     start();
@@ -286,6 +298,7 @@ TEST(recall_agrees_with_the_parser_on_any_stream)
         "POST /event HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
         "POST /event HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
         "POST /event HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "POST /event HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
         "\r\n",
         "\r",
         HEAD("65537"),
@@ -297,7 +310,7 @@ TEST(recall_agrees_with_the_parser_on_any_stream)
     for (unsigned round = 0; round < 3000; round++) {
         size_t len = 0;
         for (uint32_t n = 1 + random_below(8); n > 0; n--) {
-            const uint32_t pick = random_below(100) < 95 ? random_below(9) : 9 + random_below(3);
+            const uint32_t pick = random_below(100) < 95 ? random_below(10) : 10 + random_below(3);
             strcpy(stream + len, requests[pick]);
             len += strlen(requests[pick]);
         }

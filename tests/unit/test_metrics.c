@@ -142,6 +142,7 @@ TEST(metrics_label_requests_by_method_endpoint_and_status)
     metrics.events_failed[EVENT_SYNTAX] = 4;
     metrics.events_failed[EVENT_VALUE_RANGE] = 5;
     metrics.events_full = 6;
+    metrics.events_encoded = 7;
     CHECK(says("\nhttp_requests_total{method=\"POST\",endpoint=\"/event\",status=\"200\"} 12\n"));
     CHECK(says("\nhttp_requests_total{method=\"GET\",endpoint=\"/event\",status=\"405\"} 1\n"));
     CHECK(says("\nhttp_requests_total{method=\"other\",endpoint=\"other\",status=\"404\"} 2\n"));
@@ -150,7 +151,9 @@ TEST(metrics_label_requests_by_method_endpoint_and_status)
     CHECK(says("\nhttp_requests_total{method=\"POST\",endpoint=\"/event\",status=\"507\"} 6\n"));
     CHECK(says("\nevents_failed_total{reason=\"syntax\"} 4\n"));
     CHECK(says("\nevents_failed_total{reason=\"value_range\"} 5\n"));
+    CHECK(says("\nhttp_requests_total{method=\"POST\",endpoint=\"/event\",status=\"415\"} 7\n"));
     CHECK(says("\nevents_failed_total{reason=\"full\"} 6\n"));
+    CHECK(says("\nevents_failed_total{reason=\"content_encoding\"} 7\n"));
 }
 
 TEST(metrics_know_every_status_of_a_broken_request)
