@@ -144,7 +144,7 @@ build/packages-%: scripts/packages
 
 # What `make test` takes is named, or installed, at once.
 ifneq ($(filter test,$(MAKECMDGOALS)),)
-$(addprefix build/packages-,build run fuzz coverage): | build/packages-test
+$(addprefix build/packages-,build run fuzz coverage e2e): | build/packages-test
 endif
 
 build/lwip.fetched: scripts/fetch | build/packages-build
@@ -361,7 +361,7 @@ load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events
 debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
 	@exec scripts/debug
 
-test: $(fuzzers) $(coverage_programs) build/packages-coverage
+test: $(fuzzers) $(coverage_programs) build/packages-coverage build/packages-e2e
 test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
 	@exec scripts/test
 
@@ -378,7 +378,8 @@ coverage: $(coverage_programs) build/packages-coverage ## See what the host's te
 guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU, and under KVM
 	@exec scripts/guest
 
-e2e: all $(test_tools) build/packages-run ## Run the end-to-end tests, over a tap (FILTER=NAME ACCEL=kvm)
+e2e: all $(test_tools) build/packages-run build/packages-e2e
+e2e: ## Run the end-to-end tests, over a tap (FILTER=NAME ACCEL=kvm)
 	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)') $(if $(ACCEL),--accel $(ACCEL))
 
 soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check

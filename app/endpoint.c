@@ -9,16 +9,18 @@ static const struct {
     const char *label;
     const char *allow;
     unsigned methods; /* those that are answered with 200 */
+    enum http_method main;
 } endpoints[ENDPOINT_COUNT] = {
-    [ENDPOINT_EVENT] = {"/event", "/event", "POST, OPTIONS", BIT(HTTP_POST)},
-    [ENDPOINT_STATS] = {"/stats", "/stats", "GET, HEAD, OPTIONS", BIT(HTTP_GET) | BIT(HTTP_HEAD)},
-    [ENDPOINT_HEALTH] = {"/health", "/health", "GET, HEAD, OPTIONS",
-                         BIT(HTTP_GET) | BIT(HTTP_HEAD)},
+    [ENDPOINT_EVENT] = {"/event", "/event", "POST, OPTIONS", BIT(HTTP_POST), HTTP_POST},
+    [ENDPOINT_STATS] = {"/stats", "/stats", "GET, HEAD, OPTIONS", BIT(HTTP_GET) | BIT(HTTP_HEAD),
+                        HTTP_GET},
+    [ENDPOINT_HEALTH] = {"/health", "/health", "GET, HEAD, OPTIONS", BIT(HTTP_GET) | BIT(HTTP_HEAD),
+                         HTTP_GET},
     [ENDPOINT_METRICS] = {"/metrics", "/metrics", "GET, HEAD, OPTIONS",
-                          BIT(HTTP_GET) | BIT(HTTP_HEAD)},
-    [ENDPOINT_PAGE] = {"/", "/", "GET, HEAD, OPTIONS", BIT(HTTP_GET) | BIT(HTTP_HEAD)},
-    [ENDPOINT_SERVER] = {NULL, "other", "GET, HEAD, POST, OPTIONS", 0},
-    [ENDPOINT_OTHER] = {NULL, "other", NULL, 0},
+                          BIT(HTTP_GET) | BIT(HTTP_HEAD), HTTP_GET},
+    [ENDPOINT_PAGE] = {"/", "/", "GET, HEAD, OPTIONS", BIT(HTTP_GET) | BIT(HTTP_HEAD), HTTP_GET},
+    [ENDPOINT_SERVER] = {NULL, "other", "GET, HEAD, POST, OPTIONS", 0, HTTP_METHOD_OTHER},
+    [ENDPOINT_OTHER] = {NULL, "other", NULL, 0, HTTP_METHOD_OTHER},
 };
 
 enum endpoint endpoint_find(const struct http_request *request)
@@ -46,6 +48,16 @@ uint16_t endpoint_status(enum endpoint endpoint, enum http_method method)
 const char *endpoint_allow(enum endpoint endpoint)
 {
     return endpoints[endpoint].allow;
+}
+
+enum endpoint endpoint_main(enum endpoint endpoint, enum http_method method)
+{
+    return endpoints[endpoint].main == method ? endpoint : ENDPOINT_OTHER;
+}
+
+enum http_method endpoint_main_method(enum endpoint endpoint)
+{
+    return endpoints[endpoint].main;
 }
 
 const char *endpoint_label(enum endpoint endpoint)

@@ -31,6 +31,15 @@ uint16_t endpoint_status(enum endpoint endpoint, enum http_method method);
 /* The value of Allow; NULL for ENDPOINT_OTHER. */
 const char *endpoint_allow(enum endpoint endpoint);
 
+/*
+ * The same where that is the method that the endpoint is there for: what most requests ask. Else
+ * ENDPOINT_OTHER, as for a path that is not known.
+ */
+enum endpoint endpoint_main(enum endpoint endpoint, enum http_method method);
+
+/* That method; HTTP_METHOD_OTHER for an endpoint that has no path. */
+enum http_method endpoint_main_method(enum endpoint endpoint);
+
 /* As metrics label it: the path, or "other". */
 const char *endpoint_label(enum endpoint endpoint);
 const char *endpoint_method_label(enum http_method method);

@@ -1,6 +1,7 @@
 #include "app/metrics.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
 #include "app/text.h"
 
@@ -56,13 +57,39 @@ void metrics_count_broken(struct metrics *metrics, uint16_t status)
     metrics->broken[at]++;
 }
 
-void metrics_observe(struct metrics *metrics, uint64_t duration_ns, uint64_t requests)
+void metrics_observe(struct metrics *metrics, enum endpoint endpoint, uint64_t duration_ns,
+                     uint64_t requests)
 {
+    struct metrics_durations *const durations = &metrics->durations[endpoint];
     unsigned at = 0;
     while (at < METRICS_BUCKETS && duration_ns > bounds[at].ns)
         at++;
-    metrics->buckets[at] += requests;
-    metrics->duration_ns += duration_ns * requests;
+    durations->buckets[at] += requests;
+    durations->sum_ns += duration_ns * requests;
+}
+
+static void observe_late(struct metrics *metrics, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < metrics->late_count; i++)
+        metrics_observe(metrics, metrics->late[i].endpoint, now_ns - metrics->late[i].begun_ns, 1);
+    metrics->late_count = 0;
+}
+
+void metrics_answered(struct metrics *metrics, enum endpoint endpoint, uint64_t begun_ns,
+                      uint64_t (*now_ns)(void))
+{
+    if (metrics->late_count == METRICS_LATE_MAX)
+        observe_late(metrics, now_ns());
+    metrics->late[metrics->late_count].begun_ns = begun_ns;
+    metrics->late[metrics->late_count].endpoint = endpoint;
+    metrics->late_count++;
+}
+
+void metrics_end_batch(struct metrics *metrics, uint64_t batch_ns, uint64_t now_ns)
+{
+    metrics_observe(metrics, ENDPOINT_EVENT, now_ns - batch_ns, metrics->batch_events);
+    metrics->batch_events = 0;
+    observe_late(metrics, now_ns);
 }
 
 /* ---- text ---- */
@@ -88,80 +115,143 @@ static void put_value(struct text *text, const char *name, uint64_t value)
     text_put(text, "\n");
 }
 
-static void put_seconds(struct text *text, const char *name, uint64_t ns)
+static void put_seconds_value(struct text *text, uint64_t ns)
 {
-    text_put(text, name);
-    text_put(text, " ");
     text_put_u64(text, ns / 1000000000);
     text_put(text, ".");
     text_put_padded(text, ns % 1000000000, 9);
     text_put(text, "\n");
 }
 
-/* A combination that has not happened is not there (and sums are the same without it). */
-static void put_requests(struct text *text, const char *method, const char *endpoint,
+static void put_seconds(struct text *text, const char *name, uint64_t ns)
+{
+    text_put(text, name);
+    text_put(text, " ");
+    put_seconds_value(text, ns);
+}
+
+/* name{method="...",endpoint="...": the caller goes on, and closes the brace. */
+static void put_labels(struct text *text, const char *name, enum http_method method,
+                       enum endpoint endpoint)
+{
+    text_put(text, name);
+    text_put(text, "{method=\"");
+    text_put(text, endpoint_method_label(method));
+    text_put(text, "\",endpoint=\"");
+    text_put(text, endpoint_label(endpoint));
+    text_put(text, "\"");
+}
+
+static void put_requests(struct text *text, enum http_method method, enum endpoint endpoint,
                          uint16_t status, uint64_t value)
 {
-    if (value == 0)
-        return;
-    text_put(text, "http_requests_total{method=\"");
-    text_put(text, method);
-    text_put(text, "\",endpoint=\"");
-    text_put(text, endpoint);
-    text_put(text, "\",status=\"");
+    put_labels(text, "http_requests_total", method, endpoint);
+    text_put(text, ",status=\"");
     text_put_u64(text, status);
     text_put(text, "\"} ");
     text_put_u64(text, value);
     text_put(text, "\n");
 }
 
-static void put_all_requests(struct text *text, const struct metrics *metrics)
+/*
+ * What becomes of events is there from the start, so that the rate of the first errors is known
+ * (a series that begins with 1 has not grown by 1).
+ */
+static void put_event_requests(struct text *text, const struct metrics *metrics)
 {
-    put_header(text, "http_requests_total", "counter", "Requests answered.");
-    for (unsigned e = 0; e < ENDPOINT_COUNT; e++) {
-        for (unsigned m = 0; m < METHOD_COUNT; m++) {
-            if (e == ENDPOINT_SERVER && m != HTTP_OPTIONS)
-                continue; /* there is no such request */
-            put_requests(
-                text, endpoint_method_label((enum http_method)m), endpoint_label((enum endpoint)e),
-                endpoint_status((enum endpoint)e, (enum http_method)m), metrics->answered[e][m]);
-        }
-    }
     uint64_t refused = 0;
     for (unsigned i = EVENT_OK + 1; i < METRICS_EVENT_REASONS; i++)
         refused += metrics->events_failed[i];
-    put_requests(text, "POST", "/event", 400, refused);
-    put_requests(text, "POST", "/event", 415, metrics->events_encoded);
-    put_requests(text, "POST", "/event", 507, metrics->events_full);
-    for (unsigned i = 0; i < METRICS_BROKEN; i++)
-        put_requests(text, "other", "other", broken_statuses[i], metrics->broken[i]);
-
-    put_header(text, "http_requests_in_flight", "gauge", "Requests that are still arriving.");
-    put_value(text, "http_requests_in_flight", metrics->in_flight);
+    put_requests(text, HTTP_POST, ENDPOINT_EVENT, 200,
+                 metrics->answered[ENDPOINT_EVENT][HTTP_POST]);
+    put_requests(text, HTTP_POST, ENDPOINT_EVENT, 400, refused);
+    put_requests(text, HTTP_POST, ENDPOINT_EVENT, 415, metrics->events_encoded);
+    put_requests(text, HTTP_POST, ENDPOINT_EVENT, 507, metrics->events_full);
 }
 
-static void put_bucket(struct text *text, const char *bound, uint64_t value)
+/* Of other requests, what has not happened is not there (and sums are the same without it). */
+static void put_other_requests(struct text *text, const struct metrics *metrics)
 {
-    text_put(text, "http_request_duration_seconds_bucket{le=\"");
+    for (unsigned e = 0; e < ENDPOINT_COUNT; e++) {
+        for (unsigned m = 0; m < METHOD_COUNT; m++) {
+            const uint64_t value = metrics->answered[e][m];
+            if (value == 0 || (e == ENDPOINT_EVENT && m == HTTP_POST))
+                continue;
+            put_requests(text, (enum http_method)m, (enum endpoint)e,
+                         endpoint_status((enum endpoint)e, (enum http_method)m), value);
+        }
+    }
+    for (unsigned i = 0; i < METRICS_BROKEN; i++)
+        if (metrics->broken[i] != 0)
+            put_requests(text, HTTP_METHOD_OTHER, ENDPOINT_OTHER, broken_statuses[i],
+                         metrics->broken[i]);
+}
+
+static void put_all_requests(struct text *text, const struct metrics *metrics)
+{
+    put_header(text, "http_requests_total", "counter", "Requests answered.");
+    put_event_requests(text, metrics);
+    put_other_requests(text, metrics);
+
+    put_header(text, "http_requests_in_flight", "gauge",
+               "Requests that are still arriving; as other until their head is complete.");
+    for (unsigned e = 0; e < ENDPOINT_COUNT; e++) {
+        if (e == ENDPOINT_SERVER)
+            continue; /* counted as other */
+        put_labels(text, "http_requests_in_flight", endpoint_main_method((enum endpoint)e),
+                   (enum endpoint)e);
+        text_put(text, "} ");
+        text_put_u64(text, metrics->in_flight[e]);
+        text_put(text, "\n");
+    }
+}
+
+static void put_bucket(struct text *text, enum endpoint endpoint, const char *bound, uint64_t value)
+{
+    put_labels(text, "http_request_duration_seconds_bucket", endpoint_main_method(endpoint),
+               endpoint);
+    text_put(text, ",le=\"");
     text_put(text, bound);
     text_put(text, "\"} ");
     text_put_u64(text, value);
     text_put(text, "\n");
 }
 
-static void put_durations(struct text *text, const struct metrics *metrics)
+static void put_durations(struct text *text, enum endpoint endpoint,
+                          const struct metrics_durations *durations)
+{
+    const enum http_method method = endpoint_main_method(endpoint);
+    uint64_t so_far = 0;
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        so_far += durations->buckets[i];
+        put_bucket(text, endpoint, bounds[i].label, so_far);
+    }
+    so_far += durations->buckets[METRICS_BUCKETS];
+    put_bucket(text, endpoint, "+Inf", so_far);
+    put_labels(text, "http_request_duration_seconds_sum", method, endpoint);
+    text_put(text, "} ");
+    put_seconds_value(text, durations->sum_ns);
+    put_labels(text, "http_request_duration_seconds_count", method, endpoint);
+    text_put(text, "} ");
+    text_put_u64(text, so_far);
+    text_put(text, "\n");
+}
+
+static bool were_observed(const struct metrics_durations *durations)
+{
+    for (unsigned i = 0; i <= METRICS_BUCKETS; i++)
+        if (durations->buckets[i] != 0)
+            return true;
+    return false;
+}
+
+static void put_all_durations(struct text *text, const struct metrics *metrics)
 {
     put_header(text, "http_request_duration_seconds", "histogram",
                "From the first byte of a request to its answer handed to TCP.");
-    uint64_t so_far = 0;
-    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
-        so_far += metrics->buckets[i];
-        put_bucket(text, bounds[i].label, so_far);
-    }
-    so_far += metrics->buckets[METRICS_BUCKETS];
-    put_bucket(text, "+Inf", so_far);
-    put_seconds(text, "http_request_duration_seconds_sum", metrics->duration_ns);
-    put_value(text, "http_request_duration_seconds_count", so_far);
+    for (unsigned e = 0; e < ENDPOINT_COUNT; e++)
+        if (e == ENDPOINT_EVENT || were_observed(&metrics->durations[e]))
+            put_durations(text, (enum endpoint)e, &metrics->durations[e]);
 }
 
 static void put_failure(struct text *text, const char *reason, uint64_t value)
@@ -182,13 +272,25 @@ static void put_events(struct text *text, const struct metrics *metrics, const s
         put_failure(text, event_reasons[i], metrics->events_failed[i]);
     put_failure(text, "content_encoding", metrics->events_encoded);
     put_failure(text, "full", metrics->events_full);
-    put_header(text, "unique_users_total", "gauge", "Distinct userIds.");
-    put_value(text, "unique_users_total", users_count(stats->users));
-    /* Values may be negative, so this is no counter, whatever its name. */
-    put_header(text, "event_values_sum_total", "gauge", "Exact sum of all values, rounded once.");
-    text_put(text, "event_values_sum_total ");
-    text_put_double(text, sum_value(&stats->sum));
-    text_put(text, "\n");
+}
+
+/*
+ * Values may be negative, so their sum is no counter; and what is none should not end in _total,
+ * nor in _sum but for a histogram. The challenge's board asks for the names that do.
+ */
+static void put_aggregate(struct text *text, const struct stats *stats)
+{
+    static const char *const users[] = {"unique_users_total", "tally_unique_users"};
+    static const char *const sums[] = {"event_values_sum_total", "tally_sum_of_values"};
+    for (unsigned i = 0; i < 2; i++) {
+        put_header(text, users[i], "gauge", "Distinct userIds.");
+        put_value(text, users[i], users_count(stats->users));
+        put_header(text, sums[i], "gauge", "Exact sum of all values, rounded once.");
+        text_put(text, sums[i]);
+        text_put(text, " ");
+        text_put_double(text, sum_value(&stats->sum));
+        text_put(text, "\n");
+    }
 }
 
 static void put_pools(struct text *text, const struct metrics_machine *machine)
@@ -266,8 +368,9 @@ size_t metrics_print(const struct metrics *metrics, const struct metrics_machine
 {
     struct text out = text_begin(text, METRICS_BYTES_MAX);
     put_all_requests(&out, metrics);
-    put_durations(&out, metrics);
+    put_all_durations(&out, metrics);
     put_events(&out, metrics, stats);
+    put_aggregate(&out, stats);
     put_machine(&out, machine);
     return text_len(&out);
 }

@@ -29,9 +29,6 @@
 /* A new date is looked for so often, and is late by no more. */
 #define DATE_CHECK_NS 100000000u
 
-/* Requests that took more than one batch, remembered until its end. More are dated early. */
-#define SLOW_REQUESTS_MAX 64
-
 /*
  * Prepared 200s of as many seconds may be on their way at once. Who does not acknowledge holds one
  * until send-timeout=; with all of them held, one more is used that is copied for each answer.
@@ -56,9 +53,9 @@ struct incoming {
 
 struct connection {
     uint8_t phase;
-    uint8_t hint;    /* http_recall.h's */
-    uint8_t waiting; /* what server_wait_for() was last told */
-    bool in_flight;  /* counted as such */
+    uint8_t hint;      /* http_recall.h's */
+    uint8_t waiting;   /* what server_wait_for() was last told */
+    uint8_t in_flight; /* counted as such under an endpoint: 1 + that; 0: not counted */
     struct incoming *in;
 };
 
@@ -76,41 +73,9 @@ static struct {
     struct server_kept *ok_kept; /* its own, or NULL for the one that is only copied */
     struct ok_200 oks[OKS_KEPT + 1];
     struct metrics metrics;
-    uint64_t batch_requests; /* that came and were answered in this batch */
-    unsigned slow_count;
-    uint64_t slow_begun_ns[SLOW_REQUESTS_MAX];
     struct routes_config config;
     char content[METRICS_BYTES_MAX];
 } routes;
-
-/* ---- durations ---- */
-
-static void observe_slow(uint64_t now_ns)
-{
-    for (unsigned i = 0; i < routes.slow_count; i++)
-        metrics_observe(&routes.metrics, now_ns - routes.slow_begun_ns[i], 1);
-    routes.slow_count = 0;
-}
-
-/* The request is answered; when the answer is handed to TCP, on_batch() will know. */
-static void observe_later(uint64_t begun_ns)
-{
-    if (begun_ns == server_batch_ns()) {
-        routes.batch_requests++;
-        return;
-    }
-    if (routes.slow_count == SLOW_REQUESTS_MAX)
-        observe_slow(routes.config.now_ns());
-    routes.slow_begun_ns[routes.slow_count++] = begun_ns;
-}
-
-static void on_batch(void)
-{
-    const uint64_t now_ns = routes.config.now_ns();
-    metrics_observe(&routes.metrics, now_ns - server_batch_ns(), routes.batch_requests);
-    routes.batch_requests = 0;
-    observe_slow(now_ns);
-}
 
 /* ---- sending ---- */
 
@@ -354,10 +319,26 @@ static bool has_begun(const struct connection *c)
     return c->phase == PHASE_HEAD || c->phase == PHASE_CONTENT;
 }
 
+/* What durations and requests in flight are counted under; the head is complete. */
+static enum endpoint main_endpoint(const struct connection *c)
+{
+    return endpoint_main((enum endpoint)c->in->endpoint, c->in->http.request.method);
+}
+
 static void leave_flight(struct connection *c)
 {
-    routes.metrics.in_flight -= c->in_flight;
-    c->in_flight = false;
+    if (c->in_flight != 0)
+        routes.metrics.in_flight[c->in_flight - 1]--;
+    c->in_flight = 0;
+}
+
+/* Out of line, for on_bytes() to fit its page: a plain event never gets here. */
+__attribute__((noinline)) static void enter_flight(struct connection *c)
+{
+    const enum endpoint endpoint = c->phase == PHASE_CONTENT ? main_endpoint(c) : ENDPOINT_OTHER;
+    leave_flight(c);
+    c->in_flight = (uint8_t)(1 + endpoint);
+    routes.metrics.in_flight[endpoint]++;
 }
 
 /* Whether its answer is the prepared 200 without content, if its event is good. */
@@ -453,7 +434,8 @@ __attribute__((noinline)) static size_t take_request(struct server_conn *conn, s
             break;
         }
         leave_flight(c);
-        observe_later(c->in->begun_ns);
+        metrics_answered(&routes.metrics, step == HTTP_ERROR ? ENDPOINT_OTHER : main_endpoint(c),
+                         c->in->begun_ns, routes.config.now_ns);
         *answered = true;
         return used;
     }
@@ -485,7 +467,7 @@ static size_t take_plain_events(struct server_conn *conn, struct connection *c,
         return 0;
     send_ok(conn, answers);
     routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST] += answers;
-    routes.batch_requests += answers;
+    routes.metrics.batch_events += answers;
     *answered = true;
     return used;
 }
@@ -512,10 +494,8 @@ static void settle(struct server_conn *conn, struct connection *c, bool answered
     };
     if (c->phase == PHASE_CLOSED)
         return;
-    if (has_begun(c) && !c->in_flight) {
-        c->in_flight = true;
-        routes.metrics.in_flight++;
-    }
+    if (has_begun(c))
+        enter_flight(c);
     if (answered || c->waiting != waits[c->phase]) {
         c->waiting = waits[c->phase];
         server_wait_for(conn, (enum server_wait)c->waiting);
@@ -556,7 +536,12 @@ static void on_timeout(struct server_conn *conn, void *state)
     }
     refresh_date();
     refuse(conn, c, 408, "the request did not come to its end in time");
-    metrics_observe(&routes.metrics, routes.config.now_ns() - c->in->begun_ns, 1);
+    metrics_observe(&routes.metrics, ENDPOINT_OTHER, routes.config.now_ns() - c->in->begun_ns, 1);
+}
+
+static void on_batch(void)
+{
+    metrics_end_batch(&routes.metrics, server_batch_ns(), routes.config.now_ns());
 }
 
 static void on_close(struct server_conn *conn, void *state)

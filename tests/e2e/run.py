@@ -32,6 +32,7 @@ PR_SET_PDEATHSIG = 1
 
 MODULES = [
     "test_api",
+    "test_metrics",
     "test_edges",
     "test_chunked",
     "test_json",

@@ -11,7 +11,7 @@
 #include "tests/sim/sim.h"
 
 #define HEAD_BYTES_MAX    512
-#define CONTENT_BYTES_MAX 24576
+#define CONTENT_BYTES_MAX 28672
 
 static const char json[] = "application/json";
 static const char html[] = "text/html; charset=utf-8";

@@ -295,7 +295,7 @@ TEST(routes_ask_for_no_content_that_they_would_refuse)
                         "Content-Length: 26\r\n\r\n");
     CHECK(rig_sent(CLOSED_BY("415")));
     CHECK(rig_conn.closed);
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
+    CHECK(rig_metrics_say("\nhttp_requests_in_flight{method=\"POST\",endpoint=\"/event\"} 0\n"));
 }
 
 TEST(routes_refuse_heads_and_targets_that_are_too_long)

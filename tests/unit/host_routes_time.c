@@ -112,6 +112,12 @@ TEST(routes_date_answers_when_they_know_the_time)
 
 /* ---- metrics ---- */
 
+#define BUCKET(method, endpoint, le)                                                               \
+    "http_request_duration_seconds_bucket{method=\"" method "\",endpoint=\"" endpoint              \
+    "\",le=\"" le "\"}"
+#define IN_FLIGHT(method, endpoint)                                                                \
+    "\nhttp_requests_in_flight{method=\"" method "\",endpoint=\"" endpoint "\"}"
+
 TEST(routes_measure_from_the_first_byte_to_the_end_of_the_batch)
 {
     rig_start(10);
@@ -120,9 +126,10 @@ TEST(routes_measure_from_the_first_byte_to_the_end_of_the_batch)
     rig_now_ns = rig_batch_ns + 20000; /* the batch takes 20 us */
     rig_give_text(rig_event("u", 1));
     rig_give_text(rig_event("u", 1));
-    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_bucket{le=\"0.00001\"} 0\n"
-                          "http_request_duration_seconds_bucket{le=\"0.000025\"} 2\n"));
-    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_count 3\n")); /* the one before, too */
+    CHECK(rig_metrics_say("\n" BUCKET("POST", "/event", "0.00001") " 0\n" BUCKET(
+        "POST", "/event", "0.000025") " 2\n"));
+    CHECK(rig_metrics_say("_count{method=\"GET\",endpoint=\"/metrics\"} 1\n")); /* that before */
+    CHECK(rig_metrics_say("_count{method=\"POST\",endpoint=\"/event\"} 2\n"));
 
     rig_start(10);
     rig_open();
@@ -134,9 +141,9 @@ TEST(routes_measure_from_the_first_byte_to_the_end_of_the_batch)
     rig_now_ns = rig_batch_ns + 250000;
     rig_give_text(text + 10);
     CHECK(rig_metrics_say(
-        "{le=\"0.001\"} 0\nhttp_request_duration_seconds_bucket{le=\"0.0025\"} 1\n"));
-    /* 2.25 ms, and 0.25 ms for the GET above. */
-    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_sum 0.002500000\n"));
+        BUCKET("POST", "/event", "0.001") " 0\n" BUCKET("POST", "/event", "0.0025") " 1\n"));
+    CHECK(rig_metrics_say("_sum{method=\"POST\",endpoint=\"/event\"} 0.002250000\n"));
+    CHECK(rig_metrics_say("_sum{method=\"GET\",endpoint=\"/metrics\"} 0.000500000\n"));
 }
 
 /* Without on_batch(), as when another connection's bytes come next in the same batch. */
@@ -160,8 +167,8 @@ TEST(routes_measure_every_slow_request_of_a_large_batch)
     }
     rig_config.handlers.on_batch();
     CHECK(rig_metrics_say(
-        "{le=\"0.0025\"} 0\nhttp_request_duration_seconds_bucket{le=\"0.005\"} 200\n"));
-    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_sum 0.600000000\n"));
+        BUCKET("POST", "/event", "0.0025") " 0\n" BUCKET("POST", "/event", "0.005") " 200\n"));
+    CHECK(rig_metrics_say("_sum{method=\"POST\",endpoint=\"/event\"} 0.600000000\n"));
 }
 
 TEST(routes_measure_those_that_did_not_come_in_time)
@@ -171,8 +178,50 @@ TEST(routes_measure_those_that_did_not_come_in_time)
     rig_give_text("GET ");
     rig_now_ns = rig_batch_ns + 20000;
     rig_time_out();
-    CHECK(rig_metrics_say("\nhttp_request_duration_seconds_sum 0.000020000\n"
-                          "http_request_duration_seconds_count 1\n"));
+    CHECK(rig_metrics_say(
+        "_sum{method=\"other\",endpoint=\"other\"} 0.000020000\n"
+        "http_request_duration_seconds_count{method=\"other\",endpoint=\"other\"} 1\n"));
+}
+
+/* Each under the method and path that http_requests_total has, in the very same numbers. */
+TEST(routes_measure_each_request_under_what_was_asked)
+{
+    static const char *const asked[] = {
+        "GET /stats" H "\r\n", "GET /stats" H "\r\n",  "GET /health" H "\r\n",
+        "GET /" H "\r\n",      "HEAD /stats" H "\r\n", "GET /event" H "\r\n",
+        "GET /no" H "\r\n",    "OPTIONS *" H "\r\n",   "BREW /stats" H "\r\n",
+    };
+    rig_start(1);
+    rig_open();
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        rig_give_text(asked[i]);
+    rig_give_text(rig_event("u", 1));
+    rig_give_text(rig_event("u", 1));
+    rig_give_text(rig_event("v", 1)); /* 507 */
+    rig_give_text(rig_request(EVENT, "{}"));
+    rig_give_text("@");
+    rig_close();
+    rig_open();
+    CHECK(rig_metrics_say("_count{method=\"POST\",endpoint=\"/event\"} 4\n"));
+    CHECK(rig_metrics_say("_count{method=\"GET\",endpoint=\"/stats\"} 2\n"));
+    CHECK(rig_metrics_say("_count{method=\"GET\",endpoint=\"/health\"} 1\n"));
+    CHECK(rig_metrics_say("_count{method=\"GET\",endpoint=\"/\"} 1\n"));
+    CHECK(rig_metrics_say("_count{method=\"other\",endpoint=\"other\"} 6\n"));
+}
+
+/* Whose bytes come when the test says so, beside rig_conn. */
+static struct server_conn other;
+
+static void open_other(void)
+{
+    other.space = RIG_SENT_BYTES_MAX;
+    rig_config.handlers.on_open(&other, other.state, other.cold_state);
+}
+
+static void give_other(const char *text)
+{
+    const size_t len = strlen(text);
+    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)text, len), len);
 }
 
 TEST(routes_know_the_requests_in_flight)
@@ -180,26 +229,45 @@ TEST(routes_know_the_requests_in_flight)
     rig_start(10);
     rig_open();
     rig_give_text(rig_event("u", 1));
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
-    static struct server_conn other;
-    other.space = RIG_SENT_BYTES_MAX;
-    rig_config.handlers.on_open(&other, other.state, other.cold_state);
-    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"GET ", 4), 4);
-    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"/", 1), 1);
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 1\n"));
-    static const uint8_t rest[] = H "\r\n";
-    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, rest, sizeof rest - 1),
-             sizeof rest - 1);
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
-    CHECK_EQ(rig_config.handlers.on_bytes(&other, other.state, (const uint8_t *)"GET ", 4), 4);
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 1\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
+    open_other();
+    give_other("GET ");
+    give_other("/");
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 1\n"));
+    give_other(H "\r\n");
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
+    give_other("GET ");
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 1\n"));
     rig_config.handlers.on_close(&other, other.state);
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
     rig_open();
     rig_give_text("GET ");
     rig_time_out();
-    CHECK(rig_metrics_say("\nhttp_requests_in_flight 0\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
     CHECK(rig_metrics_say("{method=\"other\",endpoint=\"other\",status=\"408\"} 1\n"));
+}
+
+/* From when its head is complete: before that nobody knows what it will be. */
+TEST(routes_know_what_the_requests_in_flight_ask)
+{
+    rig_start(10);
+    rig_open();
+    open_other();
+    give_other(EVENT "Content-Length: 27\r\n");
+    CHECK(rig_metrics_say(IN_FLIGHT("POST", "/event") " 0\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 1\n"));
+    give_other("\r\n{");
+    CHECK(rig_metrics_say(IN_FLIGHT("POST", "/event") " 1\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
+    give_other("\"userId\":\"u\",\"value\":42.5}PUT /event" H "Content-Length: 9\r\n\r\n");
+    CHECK(rig_metrics_say(IN_FLIGHT("POST", "/event") " 0\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 1\n"));
+    give_other("123456789GET /stats" H "Content-Length: 9\r\n\r\n");
+    CHECK(rig_metrics_say(IN_FLIGHT("other", "other") " 0\n"));
+    CHECK(rig_metrics_say(IN_FLIGHT("GET", "/stats") " 1\n"));
+    rig_config.handlers.on_close(&other, other.state);
+    CHECK(rig_metrics_say(IN_FLIGHT("GET", "/stats") " 0\n"));
+    CHECK_EQ(rig_stats()->count, 1);
 }
 
 /* ---- what is on its way ---- */

@@ -54,3 +54,19 @@ TEST(every_route_and_method_has_the_status_of_the_contract)
             CHECK_EQ(endpoint_status((enum endpoint)endpoint, (enum http_method)method),
                      statuses[endpoint][method]);
 }
+
+TEST(every_endpoint_is_there_for_one_method)
+{
+    static const enum http_method mains[ENDPOINT_COUNT] = {
+        [ENDPOINT_EVENT] = HTTP_POST,         [ENDPOINT_STATS] = HTTP_GET,
+        [ENDPOINT_HEALTH] = HTTP_GET,         [ENDPOINT_METRICS] = HTTP_GET,
+        [ENDPOINT_PAGE] = HTTP_GET,           [ENDPOINT_SERVER] = HTTP_METHOD_OTHER,
+        [ENDPOINT_OTHER] = HTTP_METHOD_OTHER,
+    };
+    for (enum endpoint e = 0; e < ENDPOINT_COUNT; e++) {
+        CHECK_EQ(endpoint_main_method(e), mains[e]);
+        for (enum http_method m = 0; m < METHOD_COUNT; m++)
+            if (e != ENDPOINT_SERVER || m == HTTP_OPTIONS)
+                CHECK_EQ(endpoint_main(e, m), m == mains[e] ? e : ENDPOINT_OTHER);
+    }
+}

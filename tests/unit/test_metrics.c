@@ -89,6 +89,9 @@ static bool families_are_whole(void)
     return true;
 }
 
+#define OF_EVENTS            "method=\"POST\",endpoint=\"/event\""
+#define BUCKET_OF_EVENTS(le) "http_request_duration_seconds_bucket{" OF_EVENTS ",le=\"" le "\"}"
+
 TEST(metrics_fit_with_every_counter_at_its_greatest)
 {
     start();
@@ -99,7 +102,7 @@ TEST(metrics_fit_with_every_counter_at_its_greatest)
     CHECK(stats_add(&stats, &event));
     stats.count = UINT64_MAX;
     const size_t len = print();
-    CHECK(len > 9000);
+    CHECK(len > 20000);
     /* Sums of counters wrap there, and the version may be longer: room for that is left. */
     CHECK(len + 400 < METRICS_BYTES_MAX);
     CHECK(families_are_whole());
@@ -111,8 +114,14 @@ TEST(metrics_are_well_formed_from_the_start)
     print();
     CHECK(families_are_whole());
     CHECK(strstr(text, "\n# TYPE http_requests_total counter\n") != NULL);
-    CHECK(strstr(text, "\nhttp_requests_total{") == NULL); /* nothing has been asked yet */
-    CHECK(strstr(text, "\nhttp_request_duration_seconds_bucket{le=\"+Inf\"} 0\n") != NULL);
+    /* Nothing has been asked yet; how events fare is there all the same. */
+    static const char *const statuses[] = {"200", "400", "415", "507"};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        char line[80] = "\nhttp_requests_total{" OF_EVENTS ",status=\"";
+        CHECK(strstr(text, strcat(strcat(line, statuses[i]), "\"} 0\n")) != NULL);
+    }
+    CHECK(strstr(text, "{method=\"GET\",endpoint=\"/stats\",status=") == NULL);
+    CHECK(strstr(text, BUCKET_OF_EVENTS("+Inf") " 0\n") != NULL);
     CHECK(strstr(text, "\nevents_processed_total 0\n") != NULL);
     CHECK(strstr(text, "\nevent_values_sum_total 0.0\n") != NULL);
 }
@@ -171,17 +180,60 @@ TEST(metrics_know_every_status_of_a_broken_request)
 TEST(metrics_sort_durations_into_cumulative_buckets)
 {
     start();
-    metrics_observe(&metrics, 10000, 3); /* le is "less or equal" */
-    metrics_observe(&metrics, 10001, 1);
-    metrics_observe(&metrics, 1000000000, 1);
-    metrics_observe(&metrics, 10000000001, 2);
-    metrics_observe(&metrics, 0, 0);
-    CHECK(says(
-        "_bucket{le=\"0.00001\"} 3\nhttp_request_duration_seconds_bucket{le=\"0.000025\"} 4\n"));
-    CHECK(says("_bucket{le=\"0.5\"} 4\nhttp_request_duration_seconds_bucket{le=\"1\"} 5\n"));
-    CHECK(says("_bucket{le=\"10\"} 5\nhttp_request_duration_seconds_bucket{le=\"+Inf\"} 7\n"));
-    CHECK(says("\nhttp_request_duration_seconds_sum 21.000040003\n"));
-    CHECK(says("\nhttp_request_duration_seconds_count 7\n"));
+    metrics_observe(&metrics, ENDPOINT_EVENT, 10000, 3); /* le is "less or equal" */
+    metrics_observe(&metrics, ENDPOINT_EVENT, 10001, 1);
+    metrics_observe(&metrics, ENDPOINT_EVENT, 1000000000, 1);
+    metrics_observe(&metrics, ENDPOINT_EVENT, 10000000001, 2);
+    metrics_observe(&metrics, ENDPOINT_EVENT, 0, 0);
+    CHECK(says(BUCKET_OF_EVENTS("0.00001") " 3\n" BUCKET_OF_EVENTS("0.000025") " 4\n"));
+    CHECK(says(BUCKET_OF_EVENTS("0.5") " 4\n" BUCKET_OF_EVENTS("1") " 5\n"));
+    CHECK(says(BUCKET_OF_EVENTS("10") " 5\n" BUCKET_OF_EVENTS("+Inf") " 7\n"));
+    CHECK(says("\nhttp_request_duration_seconds_sum{" OF_EVENTS "} 21.000040003\n"));
+    CHECK(says("\nhttp_request_duration_seconds_count{" OF_EVENTS "} 7\n"));
+}
+
+/* Events' are there from the start; of what was not asked there are none. */
+TEST(metrics_keep_durations_apart_by_method_and_endpoint)
+{
+    start();
+    CHECK(says(BUCKET_OF_EVENTS("+Inf") " 0\n"));
+    CHECK(!says("_count{method=\"GET\""));
+    CHECK(!says("_count{method=\"other\""));
+    metrics_observe(&metrics, ENDPOINT_STATS, 500000000, 2);
+    metrics_observe(&metrics, ENDPOINT_OTHER, 10000000001, 3);
+    CHECK(says("_bucket{method=\"GET\",endpoint=\"/stats\",le=\"0.25\"} 0\n"));
+    CHECK(says("_bucket{method=\"GET\",endpoint=\"/stats\",le=\"0.5\"} 2\n"));
+    CHECK(says("_sum{method=\"GET\",endpoint=\"/stats\"} 1.000000000\n"));
+    CHECK(says("_count{method=\"GET\",endpoint=\"/stats\"} 2\n"));
+    CHECK(says("_bucket{method=\"other\",endpoint=\"other\",le=\"10\"} 0\n"));
+    CHECK(says("_count{method=\"other\",endpoint=\"other\"} 3\n"));
+    CHECK(says("_count{" OF_EVENTS "} 0\n"));
+    CHECK(!says("endpoint=\"/health\",le="));
+    CHECK(families_are_whole());
+}
+
+TEST(metrics_show_what_is_in_flight_by_method_and_endpoint)
+{
+    start();
+    for (unsigned i = 0; i < ENDPOINT_COUNT; i++)
+        metrics.in_flight[i] = 100 + i;
+    CHECK(says("\nhttp_requests_in_flight{" OF_EVENTS "} 100\n"));
+    CHECK(says("\nhttp_requests_in_flight{method=\"GET\",endpoint=\"/stats\"} 101\n"));
+    CHECK(says("\nhttp_requests_in_flight{method=\"GET\",endpoint=\"/health\"} 102\n"));
+    CHECK(says("\nhttp_requests_in_flight{method=\"GET\",endpoint=\"/metrics\"} 103\n"));
+    CHECK(says("\nhttp_requests_in_flight{method=\"GET\",endpoint=\"/\"} 104\n"));
+    CHECK(says("\nhttp_requests_in_flight{method=\"other\",endpoint=\"other\"} 106\n"));
+}
+
+TEST(metrics_say_the_aggregate_under_names_of_gauges_too)
+{
+    start();
+    const struct event event = {.user_id = (const uint8_t *)"u", .user_id_len = 1, .value = -2.5};
+    CHECK(stats_add(&stats, &event));
+    CHECK(says("# TYPE tally_unique_users gauge\ntally_unique_users 1\n"));
+    CHECK(says("# TYPE unique_users_total gauge\nunique_users_total 1\n"));
+    CHECK(says("# TYPE tally_sum_of_values gauge\ntally_sum_of_values -2.5\n"));
+    CHECK(says("# TYPE event_values_sum_total gauge\nevent_values_sum_total -2.5\n"));
 }
 
 TEST(metrics_show_what_the_machine_counted)
