@@ -46,6 +46,17 @@ def check_configuration(suite):
     expect([name for name in sources if f" -c {name} " not in commands], [], "not compiled")
 
 
+def check_cache_home(suite):
+    """Not set is not empty: programs that make runs (ccache) would put their caches here."""
+    for given, expected in (({}, "unset"), ({"XDG_CACHE_HOME": "/x"}, "/x")):
+        environment = {name: value for name, value in ENVIRONMENT.items()
+                       if name != "XDG_CACHE_HOME"}
+        done = subprocess.run(
+            ["make", "--eval", "show: ; @echo $${XDG_CACHE_HOME-unset}", "show"], cwd=TOP,
+            env=environment | given, capture_output=True, text=True, check=True)
+        expect(done.stdout, f"{expected}\n", "XDG_CACHE_HOME")
+
+
 def check_foreign_tree(suite):
     """Who may not write there is told so in one line."""
     with tempfile.TemporaryDirectory() as directory:
@@ -71,6 +82,7 @@ def check_debug(suite, port, status, text):
 def run(suite):
     suite.each([("make help", suite)], check_help)
     suite.each([("another configuration of lwIP", suite)], check_configuration)
+    suite.each([("make and XDG_CACHE_HOME", suite)], check_cache_home)
     if not suite.is_root:
         print("e2e: make: skipped: other users, and namespaces with a name, want root")
         return
