@@ -1,3 +1,8 @@
+/*
+ * The page does not know the address that it was asked at: a forward, a tap and a proxy each give
+ * the machine another one. So its links are relative, and the address in the example is the
+ * browser's own. Host, which a client chooses, is never written into it.
+ */
 #include "app/page.h"
 
 const char page_html[] =
@@ -15,11 +20,13 @@ const char page_html[] =
     "<p>The One Million Request Challenge, answered by a machine without an operating system.</p>\n"
     "<ul>\n"
     "<li><code>POST /event</code>: counts one event</li>\n"
-    "<li><a href=\"/stats\">/stats</a>: events, users, sum and average, exact</li>\n"
-    "<li><a href=\"/health\">/health</a>: whether it is well</li>\n"
-    "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n"
+    "<li><a href=\"stats\">/stats</a>: events, users, sum and average, exact</li>\n"
+    "<li><a href=\"health\">/health</a>: whether it is well</li>\n"
+    "<li><a href=\"metrics\">/metrics</a>: for Prometheus</li>\n"
     "</ul>\n"
-    "<pre>curl -d '{\"userId\":\"user_42\",\"value\":42.5}' http://127.0.0.1:8080/event</pre>\n"
+    "<pre>curl -d '{\"userId\":\"user_42\",\"value\":42.5}' "
+    "<span id=\"here\">http://ADDRESS:PORT/</span>event</pre>\n"
+    "<script>document.getElementById('here').textContent = new URL('.', location.href)</script>\n"
     "</body>\n"
     "</html>\n";
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.parse
 
 from harness import expect, expect_error
 from wire import Client, event, get, request, stats_text
@@ -46,6 +47,19 @@ def check_head(suite, path):
         elif abs(length - len(plain.body)) > 200:
             raise AssertionError(f"Content-Length {length}, of GET {len(plain.body)}")
         client.expect_open()
+
+
+def check_page_address(suite):
+    """The page names no address, nor the Host it was asked by: what it links is where it is."""
+    with Client(suite.shared()) as client:
+        for host in ("tally:9000", "127.0.0.1:8080", "a'b"):
+            page = client.ask(request("GET", "/", host=host)).body.decode()
+            expect(re.findall(r"\d+\.\d+\.\d+|\d{4}|tally|localhost|a'b", page), [], "addresses")
+            links = re.findall(r'(?:href|src|action)="([^"]*)"', page)
+            expect(sorted(links), ["health", "metrics", "stats"], "links")
+            for link in links:
+                target = urllib.parse.urljoin("http://there:1/", link)
+                expect(client.ask(get(target)).status, 200, target)
 
 
 def check_method(suite, path, method, status, methods):
@@ -128,6 +142,7 @@ def run(suite):
     suite.each([("Content-Type does not matter", suite)], check_no_content_type)
     suite.each([(f"GET {path}", suite, path) for path in ROUTES], check_get)
     suite.each([(f"HEAD {path}", suite, path) for path in ROUTES], check_head)
+    suite.each([("the page names no address", suite)], check_page_address)
     reading, posting = {"GET", "HEAD", "OPTIONS"}, {"POST", "OPTIONS"}
     wrong = [(f"{method} {path}", suite, path, method, 405, reading)
              for path in ROUTES for method in ["POST", *OTHER_METHODS]]
