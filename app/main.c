@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "app/routes.h"
+#include "app/shortage.h"
 #include "app/stats.h"
 #include "app/users.h"
 #include "kernel/button.h"
@@ -250,9 +251,64 @@ static bool make_server(struct server_config *config)
              (unsigned)config->connections_max, kib(bytes), users_limit(users),
              kib(users_memory_limit(users)));
     tell_what_is_unused(left_bytes, users);
-    routes_init(&(struct routes_config){.users = users, .now_ns = clock_ns, .wall_s = clock_wall});
+    routes_init(&(struct routes_config){.users = users,
+                                        .connections_max = config->connections_max,
+                                        .now_ns = clock_ns,
+                                        .wall_s = clock_wall});
     server_init(config, memory);
     return true;
+}
+
+/* ---- shortages ---- */
+
+#define QUIET_S ((unsigned)(SHORTAGE_QUIET_NS / CLOCK_NS_PER_S))
+
+/* Which option to turn to. */
+static const char *more_users_by(struct users *users)
+{
+    if (options.users_max == 0)
+        return "more memory holds more";
+    if (users_count(users) == users_limit(users))
+        return "max-users= is reached";
+    return "userIds are longer than user-id-bytes= says";
+}
+
+static void look_for_users_shortage(struct users *users, uint64_t now_ns)
+{
+    static struct shortage shortage;
+    const enum shortage_change change = shortage_look(&shortage, routes_events_full(), now_ns);
+    if (change == SHORTAGE_BEGAN)
+        log_warn("main",
+                 "no room for another user: new ones are answered 507, the %" PRIu64
+                 " known go on counting; %s",
+                 users_count(users), more_users_by(users));
+    else if (change == SHORTAGE_ENDED)
+        log_warn("main",
+                 "no new user was refused for %u s; before that %" PRIu64
+                 " events were answered 507",
+                 QUIET_S, shortage_extent(&shortage));
+}
+
+/* A connection that was idle had to go for a new one, or there was no idle one. */
+static void look_for_connections_shortage(uint32_t limit, uint64_t now_ns)
+{
+    static struct shortage shortage;
+    struct server_counters counters;
+    server_get_counters(&counters);
+    const uint64_t gave_way = counters.connections_gave_way - counters.connections_reset_short;
+    const enum shortage_change change =
+        shortage_look(&shortage, gave_way + counters.connections_refused, now_ns);
+    if (change == SHORTAGE_BEGAN)
+        log_warn("main",
+                 "all %" PRIu32
+                 " connections are in use: new ones take the places of idle ones, or wait; "
+                 "max-connections= is reached",
+                 limit);
+    else if (change == SHORTAGE_ENDED)
+        log_warn("main",
+                 "no connection gave way or had to wait for %u s; before that it happened %" PRIu64
+                 " times",
+                 QUIET_S, shortage_extent(&shortage));
 }
 
 /* ---- running ---- */
@@ -270,7 +326,7 @@ static bool announce(void)
     return true;
 }
 
-static void serve(void)
+static void serve(const struct server_config *config)
 {
     bool announced = announce();
     uint64_t housekeeping_ns = 0, seldom_ns = 0;
@@ -289,6 +345,8 @@ static void serve(void)
                 return;
         }
         clock_follow_rtc();
+        look_for_users_shortage(routes_stats()->users, server_batch_ns());
+        look_for_connections_shortage(config->connections_max, server_batch_ns());
         if (!announced)
             announced = announce();
         if (console_read() == CTRL_C)
@@ -321,7 +379,7 @@ int main(void)
     kernel_boot_is_over();
     if (options.after_boot == AFTER_BOOT_STOP)
         return EXIT_SUCCESS;
-    serve();
+    serve(&config);
     drain();
     char text[STATS_TEXT_BYTES_MAX];
     const size_t len = stats_print(routes_stats(), text);

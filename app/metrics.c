@@ -311,6 +311,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
         const char *name, *type, *help;
         uint64_t value;
     } rows[] = {
+        {"tally_connections_limit", "gauge", "Connections that there may be at once.",
+         machine->connections_limit},
         {"tally_connections_open", "gauge", "Connections.", machine->connections_open},
         {"tally_connections_accepted_total", "counter", "Connections made.",
          machine->connections_accepted},
@@ -319,6 +321,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
         {"tally_connections_gave_way_total", "counter",
          "Closed for new ones when idle, or reset when memory was short and they did not read.",
          machine->connections_gave_way},
+        {"tally_connections_reset_short_total", "counter",
+         "Of those that gave way, those for want of memory.", machine->connections_reset_short},
         {"tally_syn_cookies_sent_total", "counter", "SYNs answered without keeping anything.",
          machine->syn_cookies_sent},
         {"tally_syn_cookies_accepted_total", "counter", "Connections made by such an answer.",

@@ -70,7 +70,8 @@ void metrics_observe(struct metrics *metrics, enum endpoint endpoint, uint64_t d
 
 /* What others have counted. */
 struct metrics_machine {
-    uint64_t connections_open, connections_accepted, connections_refused, connections_gave_way;
+    uint64_t connections_limit, connections_open, connections_accepted, connections_refused;
+    uint64_t connections_gave_way, connections_reset_short;
     uint64_t syn_cookies_sent, syn_cookies_accepted;
     uint64_t timeouts;
     uint64_t retransmissions;

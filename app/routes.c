@@ -24,6 +24,7 @@
 #include "app/http.h"
 #include "app/http_recall.h"
 #include "app/page.h"
+#include "app/routes_metrics.h"
 #include "app/text.h"
 
 /* A new date is looked for so often, and is late by no more. */
@@ -224,52 +225,41 @@ static void answer_event(struct server_conn *conn, struct connection *c)
     }
 }
 
-_Static_assert(METRICS_POOLS == SERVER_POOLS, "metrics.c names each");
-
 static size_t print_metrics(void)
 {
-    struct server_counters counters;
-    server_get_counters(&counters);
     struct metrics_machine machine = {
-        .connections_open = counters.connections_open,
-        .connections_accepted = counters.connections_accepted,
-        .connections_refused = counters.connections_refused,
-        .connections_gave_way = counters.connections_gave_way,
-        .syn_cookies_sent = counters.syn_cookies_sent,
-        .syn_cookies_accepted = counters.syn_cookies_accepted,
-        .timeouts = counters.timeouts,
-        .retransmissions = counters.retransmissions,
-        .received_packets = counters.received_frames,
-        .received_bytes = counters.received_bytes,
-        .transmitted_packets = counters.transmitted_frames,
-        .transmitted_bytes = counters.transmitted_bytes,
-        .dropped_frames = counters.dropped_frames,
-        .memory_short = counters.memory_short,
-        .batches = counters.batches,
-        .segments_predicted = counters.segments_predicted,
-        .longest_turn_frames = counters.longest_turn_frames,
+        .connections_limit = routes.config.connections_max,
         .users_limit = users_limit(routes.stats.users),
         .users_memory_used = users_memory_used(routes.stats.users),
         .users_memory_limit = users_memory_limit(routes.stats.users),
         .uptime_ns = server_batch_ns(),
-        .busy_ns = counters.busy_ns,
-        .longest_turn_ns = counters.longest_turn_ns,
     };
-    for (unsigned i = 0; i < METRICS_POOLS; i++)
-        machine.pool_blocks_free[i] = counters.pool_blocks_free[i];
+    routes_get_counters(&machine);
     return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
+}
+
+/*
+ * Once a new user has found no room none will, for users are never forgotten. But those that are
+ * known still count: whoever takes a machine for dead that is not healthy must not end this one.
+ */
+static void answer_health(struct server_conn *conn, struct connection *c)
+{
+    const char *const health =
+        routes.metrics.events_full == 0
+            ? "{\"status\":\"healthy\"}"
+            : "{\"status\":\"degraded\",\"reason\":\"no room for another user\"}";
+    answer(conn, c, 200, RESPONSE_TYPE_JSON, health, strlen(health));
 }
 
 static void answer_content(struct server_conn *conn, struct connection *c)
 {
-    static const char health[] = "{\"status\":\"healthy\"}";
     switch ((enum endpoint)c->in->endpoint) { /* GCOVR_EXCL_BR_LINE: each value has its case */
     case ENDPOINT_STATS:
         answer(conn, c, 200, RESPONSE_TYPE_JSON, routes.content,
                stats_print(&routes.stats, routes.content));
         return;
     case ENDPOINT_HEALTH:
-        answer(conn, c, 200, RESPONSE_TYPE_JSON, health, sizeof health - 1);
+        answer_health(conn, c);
         return;
     case ENDPOINT_METRICS:
         answer(conn, c, 200, RESPONSE_TYPE_METRICS, routes.content, print_metrics());
@@ -578,4 +568,9 @@ void routes_configure(struct server_config *server)
 const struct stats *routes_stats(void)
 {
     return &routes.stats;
+}
+
+uint64_t routes_events_full(void)
+{
+    return routes.metrics.events_full;
 }

@@ -18,6 +18,7 @@
 
 struct routes_config {
     struct users *users;
+    uint32_t connections_max;        /* of the server's configuration: /metrics says it */
     uint64_t (*now_ns)(void);        /* the clock of server_batch_ns(), as it is now */
     bool (*wall_s)(int64_t *unix_s); /* false: not known, as yet; once known it stays so */
 };
@@ -29,3 +30,6 @@ void routes_init(const struct routes_config *config);
 void routes_configure(struct server_config *server);
 
 const struct stats *routes_stats(void);
+
+/* Events answered 507 so far: their users were new, and found no room. */
+uint64_t routes_events_full(void);

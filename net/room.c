@@ -78,6 +78,7 @@ bool room_make_way(const struct server_conn *conn, uint32_t waited_ms)
     if (slowest == NULL || slowest == conn)
         return false;
     server.counters.connections_gave_way++;
+    server.counters.connections_reset_short++;
     tcp_abort(slowest->pcb);
     return true;
 }

@@ -139,6 +139,7 @@ bool server_is_drained(void);
 
 struct server_counters {
     uint64_t connections_accepted, connections_refused, connections_gave_way;
+    uint64_t connections_reset_short; /* gave way because memory was short, not slots */
     uint32_t connections_open;
     uint64_t syn_cookies_sent;     /* SYNs of which nothing was kept (handshake.h) */
     uint64_t syn_cookies_accepted; /* connections made of them */

@@ -434,7 +434,11 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     const struct routes_config routes = {
-        .users = make_users(users_max), .now_ns = now_ns, .wall_s = wall_s};
+        .users = make_users(users_max),
+        .connections_max = config.connections_max,
+        .now_ns = now_ns,
+        .wall_s = wall_s,
+    };
     routes_init(&routes);
     routes_configure(&config);
     server_init(&config, take(server_memory_bytes(&config)));

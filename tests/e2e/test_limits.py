@@ -4,7 +4,7 @@ import socket
 import time
 
 from harness import expect, expect_error
-from wire import EVENT, Client, event, get, request
+from wire import EVENT, FULL, Client, event, get, request
 
 # Seconds, so far apart that none can be taken for another, however late a loaded host makes it.
 HEAD_S, BODY_S, IDLE_S, SLACK_S = 1, 2.5, 4, 1.2
@@ -144,7 +144,7 @@ def check_users(suite, machine):
         expect([client.response().status for _ in range(3)], [200, 507, 200], "a train")
         machine.model.add("user_1", 1)
         machine.model.add("user_2", 1)
-        client.expect_open()
+        expect(client.ask(get("/health")).body, FULL, "/health")
     suite.expect_stats(machine)
 
 
@@ -207,6 +207,37 @@ def check_many_more_than_slots(suite, machine):
     suite.expect_stats(machine)
 
 
+def warnings(machine, word):
+    return [line for line in machine.console() if "] warn  main" in line and word in line]
+
+
+def check_shortages(suite):
+    """However many go without, the console says once that it begins, and once that it is over."""
+    with suite.boot(options="max-users=2 max-connections=4") as machine, Client(machine) as client:
+        for user, status in ((b"a", 200), (b"b", 200), (b"c", 507), (b"d", 507), (b"a", 200)):
+            answer = client.ask(event(b'{"userId":"%s","value":1}' % user))
+            expect(answer.status, status, user)
+        machine.wait_for("warn .* no room for another user: .* 507, the 2 known .*; max-users= is")
+        client.send(event(b'{"userId":"c","value":1}') * 500)
+        expect([client.response().status for _ in range(500)], [507] * 500)
+        clients = [Client(machine) for _ in range(40)]
+        clients[-1].expect_open()
+        machine.wait_for("warn .* all 4 connections are in use: .*; max-connections= is reached")
+        for each in clients:
+            each.close()
+        ends = (machine.wait_for(r"warn .* no new user was refused .* (\d+) events", 60),
+                machine.wait_for(r"warn .* no connection gave way .* (\d+) times", 60))
+        expect(int(ends[0].group(1)), 502, "events refused")
+        expect(int(ends[1].group(1)) >= 37, True, ends[1].string)
+        expect(len(warnings(machine, "user")), 2, "\n".join(machine.console()))
+        expect(len(warnings(machine, "connection")), 2, "\n".join(machine.console()))
+
+
+def check_said_nothing(machine):
+    """A machine on which nothing was short has not said that anything was."""
+    expect(warnings(machine, ""), [], "warnings")
+
+
 def run(suite):
     with suite.boot(options=f"{TIMES} idle-timeout={IDLE_S}s max-users={USERS}") as machine:
         suite.each([
@@ -229,6 +260,7 @@ def run(suite):
         suite.each([("a client that does not close", machine)], check_lingering)
         suite.each([("a client that does not read", suite, machine)],
                    check_reader_that_does_not_read)
+        suite.each([("no warning while nothing is short", machine)], check_said_nothing)
         suite.each([("507 for a user too many", suite, machine)], check_users)
         suite.forget_watcher()
     with suite.boot(options=f"{TIMES} max-connections={CONNECTIONS}") as machine:
@@ -238,3 +270,4 @@ def run(suite):
         suite.each([("ten times as many clients as slots", suite, machine)],
                    check_many_more_than_slots)
         suite.forget_watcher()
+    suite.each([("the console tells of shortages", suite)], check_shortages)

@@ -104,6 +104,31 @@ def check_inexact_sum(suite):
         expect("1e+300           cannot be checked: " in done.stdout, True, done.stdout)
 
 
+def check_names_option(suite, options, load_options, named):
+    """It fails for want of room, and says which option makes some."""
+    with suite.boot(options=options) as machine:
+        done = subprocess.run([suite.load, *load_options, f"{machine.address}:{machine.port}"],
+                              capture_output=True, text=True, timeout=120)
+        text = done.stdout + done.stderr
+        expect(done.returncode, 1, f"exit status; {text}")
+        for name in named:
+            expect(name in text, True, f"{name} in {text}")
+
+
+def check_names_option_early(suite):
+    """More connections than there can be are never all open: it does not try in silence."""
+    with suite.boot(options="max-connections=16") as machine:
+        command = [suite.load, "-c", "2000", "--connecting", "4",
+                   f"{machine.address}:{machine.port}"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True) as load:
+            try:
+                line = next(line for line in load.stderr if line.startswith("Connecting: "))
+                expect("max-connections=" in line, True, line)
+            finally:
+                load.kill()
+
+
 def check_report_path(suite, *command):
     """A report that cannot be written is told at once, and nothing begun."""
     path = "/nonexistent/report"
@@ -201,6 +226,13 @@ def run(suite):
     suite.each([("the load client notices an event too many", suite)],
                check_wrong_server_is_noticed)
     suite.each([("the load client says what it cannot check", suite)], check_inexact_sum)
+    suite.each([("the load client names max-users=", suite, "max-users=100",
+                 ("-n", "1000", "-c", "4"), ("answered 507:      900", "max-users=", "MEM=")),
+                ("the load client names max-connections=", suite, "max-connections=16",
+                 ("-n", "100000", "-c", "64", "--timeout-s", "1"),
+                 ("max-connections=", "MEM="))], check_names_option)
+    suite.each([("the load client names max-connections= while it connects", suite)],
+               check_names_option_early)
     suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
     suite.each([("the load client gives a server up that dies", suite)], check_server_dies)
     suite.each([("--json of the load client", suite)], check_load_report_path)

@@ -247,8 +247,11 @@ static void engine_print_notice(const struct engine *engine, uint64_t silence_ns
     const struct options *options = engine->options;
     const unsigned long long silence_s = silence_ns / SECOND_NS;
     if (!engine->running)
-        fprintf(stderr, "Connecting: %u of %u connections after %llu s\n", (unsigned)engine->open,
-                (unsigned)options->connections, silence_s);
+        fprintf(stderr, "Connecting: %u of %u connections after %llu s%s\n", (unsigned)engine->open,
+                (unsigned)options->connections, silence_s,
+                engine->session->closed_idle == 0
+                    ? ""
+                    : "; the server closes idle ones for new ones: see its max-connections=");
     else
         fprintf(stderr,
                 "No answer for %llu s: %llu/%llu completed, %u of %u connections open; "

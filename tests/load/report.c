@@ -54,6 +54,23 @@ static void report_print_errors(const struct session *session, FILE *out)
                 session->unclosed);
 }
 
+/* Which of the appliance's options may be the reason. */
+static void report_print_hints(const struct report *report, FILE *out)
+{
+    const struct session *session = report->session;
+    const struct session_errors *errors = &session->errors;
+    if (session->statuses[507 - 100] != 0)
+        fprintf(out,
+                "  507: the server has no room for more users: give it a larger max-users=, or "
+                "more memory (MEM=) if it has none\n");
+    /* Of a server that has gone these are no news. */
+    if ((report->result->stopped == NULL || report->after != NULL) &&
+        (session->closed_idle != 0 || errors->reset != 0 || errors->connect != 0))
+        fprintf(out, "  connections gave way, or were not let in, if there are more than the "
+                     "server's max-connections= (4096 if not given, fewer in little memory: "
+                     "MEM=)\n");
+}
+
 static void report_print_stats(const struct report *report, FILE *out)
 {
     fprintf(out, "\n=== Server Stats ===\n");
@@ -112,6 +129,7 @@ void report_print(const struct report *report, FILE *out)
     fprintf(out, "Requests per second: %.2f\n", report_rate(report));
     fprintf(out, "Client's CPU time:   %.3f s\n", (double)result->cpu_ns / 1e9);
     report_print_errors(report->session, out);
+    report_print_hints(report, out);
     fprintf(out, "Latency:             mean %.1f us", (double)histogram_mean(latency) / 1e3);
     for (size_t i = 0; i < PERCENTILES; i++)
         fprintf(out, ", %s %.1f us", report_percentiles[i].name,

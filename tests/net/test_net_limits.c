@@ -200,6 +200,7 @@ NET_TEST(one_that_lingers_with_its_answer_unacknowledged_does_not_give_way)
     EXPECT(peer.fin && !peer.reset);
     peer_connect(&other);
     EXPECT_EQ(rig_counters().connections_gave_way, 1);
+    EXPECT_EQ(rig_counters().connections_reset_short, 0);
 }
 
 /* The peer's window is closed: nothing was sent yet. */

@@ -95,6 +95,7 @@ NET_TEST(readers_that_never_read_do_not_keep_others_from_their_answers)
         peer.received = 0;
     }
     EXPECT(rig_counters().connections_gave_way > 0);
+    EXPECT_EQ(rig_counters().connections_reset_short, rig_counters().connections_gave_way);
     for (unsigned i = 0; i < 150; i++) {
         peer_send_reset(&greedy[i]);
         rig_poll();

@@ -33,6 +33,7 @@ static struct {
     struct aggregate *history;
     uint64_t count, history_room;
     bool user_known[MODEL_USERS_MAX];
+    bool full; /* a user has found no room */
 } model;
 
 static struct known_event *event_at(uint32_t event)
@@ -154,6 +155,7 @@ static void see_event(const uint8_t *user_id, size_t user_id_len, double value, 
     SIM_CHECK(counted == fits, "event %u: %s although %" PRIu64 " of %u users are known", event,
               counted ? "counted" : "refused", before.users, profile.users_max);
     e->fate = counted ? FATE_COUNTED : FATE_FULL;
+    model.full |= !counted;
     if (!counted)
         return;
     sim_trace("  event %u is counted", event);
@@ -162,6 +164,11 @@ static void see_event(const uint8_t *user_id, size_t user_id_len, double value, 
     model.user_known[e->user] = true;
     sim_shared->events++;
     sim_mix(&event, sizeof event);
+}
+
+bool model_is_full(void)
+{
+    return model.full;
 }
 
 bool __real_stats_add(struct stats *stats, const struct event *event);

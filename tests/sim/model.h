@@ -44,6 +44,9 @@ enum event_fate model_fate(uint32_t event);
 /* The id of a user, decoded; returns its length. */
 size_t model_user_id(uint32_t user, uint8_t id[MODEL_USER_BYTES_MAX]);
 
+/* Whether a user has found no room. */
+bool model_is_full(void);
+
 /* Events counted so far. */
 uint64_t model_count(void);
 

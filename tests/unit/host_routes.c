@@ -210,6 +210,8 @@ TEST(routes_give_each_counter_its_metric)
         "\ntally_connections_accepted_total 11\n",
         "\ntally_connections_refused_total 12\n",
         "\ntally_connections_gave_way_total 13\n",
+        "\ntally_connections_reset_short_total 29\n",
+        "\ntally_connections_limit 99\n",
         "\ntally_syn_cookies_sent_total 14\n",
         "\ntally_syn_cookies_accepted_total 15\n",
         "\ntally_retransmissions_total 16\n",
@@ -260,6 +262,7 @@ TEST(routes_say_507_to_new_users_when_full_and_count_nothing_of_it)
     rig_give_text(rig_event("c", 4));
     rig_give_text(rig_event("a", 8));
     CHECK(rig_sent(OK OK "507 " JSON " - - {\"error\":\"*\n" OK));
+    CHECK_EQ(rig_events_full(), 1);
     CHECK_EQ(rig_stats()->count, 3);
     CHECK(sum_value(&rig_stats()->sum) == 11);
     rig_give_text("GET /metrics" H "\r\n");
@@ -296,6 +299,22 @@ TEST(routes_ask_for_no_content_that_they_would_refuse)
     CHECK(rig_sent(CLOSED_BY("415")));
     CHECK(rig_conn.closed);
     CHECK(rig_metrics_say("\nhttp_requests_in_flight{method=\"POST\",endpoint=\"/event\"} 0\n"));
+}
+
+/* But not unhealthy: the users that are known still count, and would be lost with the machine. */
+TEST(routes_are_degraded_once_a_user_found_no_room)
+{
+    rig_start(1);
+    rig_open();
+    rig_give_text(rig_event("a", 1));
+    rig_conn.sent_len = 0;
+    rig_give_text("GET /health" H "\r\n");
+    CHECK(rig_sent(HEALTHY));
+    rig_give_text(rig_event("b", 1));
+    rig_conn.sent_len = 0;
+    rig_give_text("GET /health" H "\r\n");
+    CHECK(rig_sent("200 " JSON " - - {\"status\":\"degraded\","
+                   "\"reason\":\"no room for another user\"}\n"));
 }
 
 TEST(routes_refuse_heads_and_targets_that_are_too_long)

@@ -1,6 +1,7 @@
 /*
- * app/routes.c is compiled into this file, with names of its own for what it calls and what it
- * offers: so the rig can be linked together with net/ and with the real routes.
+ * app/routes.c and routes_metrics.c are compiled into this file, with names of their own for what
+ * they call and what they offer: so the rig can be linked together with net/ and with the real
+ * routes.
  */
 #define server_batch_ns     rig_server_batch_ns
 #define server_send_space   rig_server_send_space
@@ -12,6 +13,8 @@
 #define routes_init         rig_routes_init
 #define routes_configure    rig_routes_configure
 #define routes_stats        rig_stats
+#define routes_events_full  rig_events_full
+#define routes_get_counters rig_get_counters
 
 #include "tests/unit/routes_rig.h"
 
@@ -19,6 +22,7 @@
 #include <stdlib.h>
 
 #include "app/routes.c"
+#include "app/routes_metrics.c"
 #include "tests/test.h"
 
 /* ---- the server ---- */
@@ -79,6 +83,7 @@ void server_get_counters(struct server_counters *counters)
         .connections_accepted = 11,
         .connections_refused = 12,
         .connections_gave_way = 13,
+        .connections_reset_short = 29,
         .syn_cookies_sent = 14,
         .syn_cookies_accepted = 15,
         .retransmissions = 16,
@@ -121,6 +126,7 @@ void rig_start(uint64_t users_max)
     const struct siphash_key key = {3, 4};
     const struct routes_config config = {
         .users = users_init(users_memory, sizeof users_memory, users_max, &key),
+        .connections_max = 99,
         .now_ns = fake_now_ns,
         .wall_s = fake_wall_s,
     };

@@ -52,6 +52,8 @@ extern const char *rig_kept_bytes;
 void rig_start(uint64_t users_max);
 const struct stats *rig_stats(void);
 
+uint64_t rig_events_full(void);
+
 /* Forgets the events, not the users nor the heads seen. */
 void rig_clear_stats(void);
 
