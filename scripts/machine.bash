@@ -12,6 +12,23 @@ die() {
     exit 2
 }
 
+# split_words NAME: the words of that variable, if it is set, go to the array `words`. Quotes and
+# backslashes are as in a shell; nothing else is special.
+split_words() {
+    words=()
+    [ -n "${!1:-}" ] || return 0
+    local fd
+    exec {fd}< <(exec python3 -c 'import shlex, sys
+try:
+    words = shlex.split(sys.argv[1])
+except ValueError as error:
+    sys.exit(str(error).lower())
+sys.stdout.write("".join(word + "\0" for word in words))' "${!1}" 2>&1)
+    readarray -d '' -t -u "$fd" words
+    exec {fd}<&-
+    wait $! || die "$1=${!1}: ${words[*]%$'\n'}"
+}
+
 # Where runs keep what they know: for root a directory that ends with the host's uptime.
 machine_state() {
     if [ "$(id -u)" = 0 ]; then

@@ -52,6 +52,7 @@ MODULES = [
     "test_boot",
     "test_dhcp",
     "test_run",
+    "test_reach",
     "test_make",
 ]
 # Where the processor, or the time that an exit takes, makes a difference.
@@ -97,6 +98,7 @@ def run_in_namespaces():
 
 
 def prepare_namespaces():
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # tc is there; an ordinary user's does not lead there
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     if os.environ[INSIDE] == "root":  # scripts/run keeps its state there: have one of our own
         subprocess.run(["mount", "-t", "tmpfs", "tally-e2e", "/run"], check=True)

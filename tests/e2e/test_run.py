@@ -27,6 +27,7 @@ class Run:
     """scripts/run, started as `make run` starts it, under a namespace and a port of its own."""
 
     command = ("scripts/run",)
+    top = TOP
     stdin = subprocess.DEVNULL
 
     def __init__(self, suite, port=None, arguments="", **environment):
@@ -34,10 +35,10 @@ class Run:
         self.text = ""
         self._grew = threading.Condition()
         self.process = subprocess.Popen(
-            self.command, cwd=TOP, stdin=self.stdin, stdout=subprocess.PIPE,
+            self.command, cwd=self.top, stdin=self.stdin, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=self.prepare,
-            env=dict(os.environ, IMAGE=os.path.abspath(suite.elf), NETNS=NAME, PORT=str(self.port),
-                     ARGS=arguments, **environment))
+            env={**os.environ, "IMAGE": os.path.abspath(suite.elf), "NETNS": NAME,
+                 "PORT": str(self.port), "ARGS": arguments, **environment})
         threading.Thread(target=self._read, daemon=True).start()
 
     def prepare(self):
@@ -120,6 +121,7 @@ class RunInTerminal(Run):
 def instead(**programs):
     """A PATH by which these names are shell scripts of that text."""
     with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
         for name, text in programs.items():
             path = pathlib.Path(directory) / name
             path.write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
@@ -205,6 +207,23 @@ def check_ends_by_two(suite):
             time.sleep(0.005)
         expect(run.wait(), 0, f"exit status; {run.text}")
         run.wait_for('"totalRequests":1', 1)
+        expect_nothing_left(run, pids)
+
+
+def check_ends_by_all(suite):
+    """A service manager tells all of its processes at once: none of them heeds it but the script,
+    and the machine and the forward go on until that has had the appliance's last word."""
+    with Run(suite) as run:
+        run.wait_for("listening on")
+        pids = descendants(run.process.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        serve(run)
+        for pid in [*pids, run.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        expect(run.wait(), 0, f"exit status; {run.text}")
+        run.wait_for('"totalRequests":1', 1)
+        expect("error" in run.text, False, run.text)
         expect_nothing_left(run, pids)
 
 
@@ -401,17 +420,6 @@ def check_wrong_option_without_tap(suite):
         wrong.wait_for("the options known", 2)
 
 
-def check_unreachable(suite):
-    """Neither a tap nor a port: it says so, and so does the load client's script."""
-    with instead(**NO_TAP) as path, Run(suite, port="none", PATH=path) as run:
-        run.wait_for("listening on")
-        expect(run.text.splitlines()[1].startswith("warning: "), True, run.text)
-        load = subprocess.run(["scripts/load"], cwd=TOP, capture_output=True, text=True,
-                              env=dict(os.environ, NETNS=NAME))
-        expect(load.returncode, 2, f"exit status; {load.stderr}")
-        expect("neither a tap nor a port" in load.stderr, True, load.stderr)
-
-
 def check_help_of_bench(suite):
     """Builds nothing: all that make would do is to show it."""
     done = subprocess.run(["make", "-n", "--no-print-directory", "bench", "BENCH_ARGS=--help"],
@@ -453,6 +461,7 @@ def run(suite):
                         ("Ctrl-C while it boots", check_ends_while_booting),
                         ("Ctrl-C while it starts", check_ends_while_starting),
                         ("Ctrl-\\", check_quit),
+                        ("SIGTERM to all its processes", check_ends_by_all),
                         ("its terminal goes away", check_terminal_gone),
                         ("its terminal goes away, under nohup", check_nohup),
                         ("killed, then run again", check_killed),
@@ -463,7 +472,6 @@ def run(suite):
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
                         ("a wrong option, without a tap", check_wrong_option_without_tap),
-                        ("neither a tap nor a port", check_unreachable),
                         ("make bench BENCH_ARGS=--help", check_help_of_bench),
                         ("options are passed on", check_options)):
         suite.each([(name, suite)], check)
