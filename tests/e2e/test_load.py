@@ -12,7 +12,7 @@ import time
 from fractions import Fraction
 
 from harness import expect
-from machine import loopback_port
+from machine import CTRL_C, loopback_port
 from model import Model
 from wire import Client, event, stats_text
 
@@ -172,32 +172,34 @@ def check_load_report_path(suite):
         expect(stats_text(machine), Model().text(), "/stats")
 
 
-def expect_given_up(suite, server, address, number):
-    """The server gets the signal in the middle of the load: that is said, and soon the end."""
-    command = [suite.load, "--no-check", "-n", "1000000000", "-c", "16", "--request-timeout-ms",
-               "500", "--stall-timeout-s", "5", address]
+def expect_given_up(suite, stop, address, reason, *options):
+    """The server is stopped in the middle of the load: that is said, and soon the end."""
+    command = [suite.load, "--no-check", "-n", "1000000000", "-c", "16", "-d", "16",
+               *options, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True) as load:
         try:
             expect(any(line.startswith("Completed:") for line in load.stdout), True, "progress")
-            server.send_signal(number)
+            stop()
             text, _ = load.communicate(timeout=120)
         finally:
             load.kill()
     expect(load.returncode, 1, "exit status")
     expect("No answer for " in text, True, text)
-    expect("FAILURE: stopped early (no answer for 5 s);" in text, True, text)
+    expect(f"FAILURE: stopped early ({reason});" in text, True, text)
 
 
 def check_server_stops(suite):
     """It neither answers nor refuses: each connection is given up, and so is the run."""
     with suite.boot() as machine:
-        expect_given_up(suite, machine.process, f"{machine.address}:{machine.port}",
-                        signal.SIGSTOP)
+        expect_given_up(suite, lambda: machine.process.send_signal(signal.SIGSTOP),
+                        f"{machine.address}:{machine.port}", "no answer for 5 s",
+                        "--request-timeout-ms", "500", "--stall-timeout-s", "5")
 
 
 def check_server_dies(suite):
-    """What was in flight is reset, connections are refused: none is left that could time out."""
+    """What was in flight is reset, connections are refused: that is no silence, which it would bear
+    for 30 s."""
     port = loopback_port()
     with subprocess.Popen([os.path.join(os.path.dirname(suite.load), "null-server"), str(port)],
                           stderr=subprocess.DEVNULL) as server:
@@ -207,9 +209,35 @@ def check_server_dies(suite):
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.05)
-            expect_given_up(suite, server, f"127.0.0.1:{port}", signal.SIGKILL)
+            expect_given_up(suite, server.kill, f"127.0.0.1:{port}",
+                            "the server is gone: Connection refused")
         finally:
             server.kill()
+
+
+def check_appliance_ends(suite):
+    """The same over the tap, where nobody is left to refuse: this host says so."""
+    with suite.boot() as machine:
+        expect_given_up(suite, lambda: machine.press(CTRL_C), f"{machine.address}:{machine.port}",
+                        "the server is gone: No route to host")
+
+
+def check_never_there(suite):
+    """Who refuses from the beginning is not waited for either."""
+    done = subprocess.run([suite.load, "--no-check", "-n", "1000", "-c", "4", "--stall-timeout-s",
+                           "1", f"127.0.0.1:{loopback_port()}"], capture_output=True, text=True)
+    expect(done.returncode, 1, f"exit status; {done.stdout}")
+    expect("stopped early (the server is gone: Connection refused)" in done.stdout, True,
+           done.stdout)
+
+
+def check_counts_stay(suite):
+    """What follows from them for the next client is said."""
+    with suite.boot() as machine:
+        done = subprocess.run([suite.load, "--quiet", "-n", "1000", "-c", "4",
+                               f"{machine.address}:{machine.port}"], capture_output=True, text=True)
+    expect(done.returncode, 0, f"exit status; {done.stdout}")
+    expect("it keeps these counts: restart it" in done.stdout, True, done.stdout)
 
 
 def run(suite):
@@ -235,6 +263,9 @@ def run(suite):
                check_names_option_early)
     suite.each([("the load client gives a server up that stops", suite)], check_server_stops)
     suite.each([("the load client gives a server up that dies", suite)], check_server_dies)
+    suite.each([("the load client gives an appliance up that ends", suite)], check_appliance_ends)
+    suite.each([("the load client gives a server up that never was", suite)], check_never_there)
+    suite.each([("the load client says that counts stay", suite)], check_counts_stay)
     suite.each([("--json of the load client", suite)], check_load_report_path)
     suite.each([("--json of the load client, without a file", suite)], check_report_without_path)
     tools = os.path.dirname(suite.load)

@@ -30,6 +30,15 @@ static void connection_watch(struct session *session, struct connection *connect
     }
 }
 
+/* A handshake has failed. Silence, or a want of this host's own, says nothing of the server. */
+static void connection_not_opened(struct session *session, int error)
+{
+    const bool is_plain = error == ECONNREFUSED || error == ECONNRESET || error == EHOSTUNREACH ||
+                          error == ENETUNREACH;
+    session->errors.connect++;
+    session->refusal = is_plain ? error : 0;
+}
+
 bool connection_open(struct session *session, struct connection *connection)
 {
     const struct sockaddr_in *address = &session->options->address;
@@ -37,19 +46,20 @@ bool connection_open(struct session *session, struct connection *connection)
     assert(connection->state == CONNECTION_CLOSED);
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (connection->fd < 0) {
-        session->errors.connect++;
+        connection_not_opened(session, errno);
         return false;
     }
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     response_reset(&connection->response);
     connection->active_ns = session_now_ns();
     if (connect(connection->fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+        session->refusal = 0;
         connection->state = CONNECTION_OPEN;
         connection_watch(session, connection, EPOLL_CTL_ADD, EPOLLIN);
         return true;
     }
     if (errno != EINPROGRESS) {
-        session->errors.connect++;
+        connection_not_opened(session, errno);
         close(connection->fd);
         return false;
     }
@@ -63,10 +73,11 @@ bool connection_opened(struct session *session, struct connection *connection)
     int error = 0;
     socklen_t len = sizeof error;
     if (getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-        session->errors.connect++;
+        connection_not_opened(session, error);
         connection_close(session, connection);
         return false;
     }
+    session->refusal = 0;
     connection->state = CONNECTION_OPEN;
     connection_watch(session, connection, EPOLL_CTL_MOD, EPOLLIN);
     return true;
@@ -260,7 +271,7 @@ void connection_check_deadline(struct session *session, struct connection *conne
     switch (connection->state) {
     case CONNECTION_CONNECTING:
         if (waited_ns > timeout_ns) {
-            session->errors.connect++;
+            connection_not_opened(session, ETIMEDOUT);
             connection_close(session, connection);
         }
         break;

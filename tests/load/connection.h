@@ -57,8 +57,9 @@ struct session {
     uint64_t counted;    /* answered 200 */
     uint64_t lost;       /* sent, but no answer came: the server may have counted them or not */
     uint64_t answered_ns;
-    uint64_t closed_idle;   /* connections that the server closed while nothing was awaited */
-    uint64_t unclosed;      /* --close: connections that the server did not close within a second */
+    int refusal;          /* errno of the last handshake if it was plainly refused; 0: it was not */
+    uint64_t closed_idle; /* connections that the server closed while nothing was awaited */
+    uint64_t unclosed;    /* --close: connections that the server did not close within a second */
     uint64_t statuses[500]; /* answers by status - 100 */
     struct session_errors errors;
     struct histogram latency; /* ns, of the answers that were 200 */

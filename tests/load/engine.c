@@ -13,6 +13,7 @@
 #define TICK_NS          100000000ULL   /* deadlines are looked at, failed handshakes tried again */
 #define WARM_LIMIT_NS    30000000000ULL /* then it starts with the connections there are */
 #define NOTICE_NS        3000000000ULL  /* silence, or connecting, for so long is worth a line */
+#define GONE_S           5U             /* refused for so long, it is not coming back */
 #define PROGRESS_EACH    100000U
 #define EVENTS_AT_ONCE   256
 #define SECOND_NS        1000000000ULL
@@ -37,6 +38,7 @@ struct engine {
     uint64_t start_ns, tick_ns, second_ns, progress_at;
     struct engine_second second_began; /* `answered` and `cpu_ns` in all by then */
     uint64_t notice_ns;                /* how long a silence gets its next line */
+    uint64_t there_ns;                 /* when the server last was not plainly gone */
     bool running;
 };
 
@@ -242,6 +244,12 @@ static bool engine_is_owed(const struct engine *engine, uint64_t now_ns)
            engine_intended_ns(engine, engine->claimed) <= now_ns;
 }
 
+/* No connection is left, and the server, or its host, refuses new ones. */
+static bool engine_is_refused(const struct engine *engine)
+{
+    return engine->open == 0 && engine->session->refusal != 0;
+}
+
 static void engine_print_notice(const struct engine *engine, uint64_t silence_ns)
 {
     const struct options *options = engine->options;
@@ -252,6 +260,10 @@ static void engine_print_notice(const struct engine *engine, uint64_t silence_ns
                 engine->session->closed_idle == 0
                     ? ""
                     : "; the server closes idle ones for new ones: see its max-connections=");
+    else if (engine_is_refused(engine))
+        fprintf(stderr, "No answer for %llu s: %llu/%llu completed, new connections fail: %s\n",
+                silence_s, (unsigned long long)engine->session->completed,
+                (unsigned long long)options->requests, strerror(engine->session->refusal));
     else
         fprintf(stderr,
                 "No answer for %llu s: %llu/%llu completed, %u of %u connections open; "
@@ -264,7 +276,7 @@ static void engine_print_notice(const struct engine *engine, uint64_t silence_ns
 /* Says when nothing comes, and gives the run up when that lasts. */
 static void engine_watch(struct engine *engine, uint64_t now_ns)
 {
-    static char stopped[48];
+    static char stopped[80];
     struct session *session = engine->session;
     if (engine->running && !engine_is_owed(engine, now_ns))
         session->answered_ns = now_ns;
@@ -275,11 +287,17 @@ static void engine_watch(struct engine *engine, uint64_t now_ns)
         engine_print_notice(engine, silence_ns);
         engine->notice_ns = silence_ns + NOTICE_NS;
     }
-    if (engine->running && silence_ns >= engine->options->stall_timeout_s * SECOND_NS) {
-        snprintf(stopped, sizeof stopped, "no answer for %u s",
-                 (unsigned)engine->options->stall_timeout_s);
-        engine->result->stopped = stopped;
-    }
+    if (!engine_is_refused(engine))
+        engine->there_ns = now_ns;
+    const uint32_t stall_s = engine->options->stall_timeout_s;
+    const uint32_t gone_s = stall_s < GONE_S ? stall_s : GONE_S;
+    if (now_ns - engine->there_ns >= gone_s * SECOND_NS)
+        snprintf(stopped, sizeof stopped, "the server is gone: %s", strerror(session->refusal));
+    else if (engine->running && silence_ns >= stall_s * SECOND_NS)
+        snprintf(stopped, sizeof stopped, "no answer for %u s", (unsigned)stall_s);
+    else
+        return;
+    engine->result->stopped = stopped;
 }
 
 static void engine_tick(struct engine *engine, uint64_t now_ns)
@@ -373,12 +391,13 @@ static void engine_warm(struct engine *engine)
     engine->session->answered_ns = begin_ns; /* the silence before the first request */
     for (uint32_t i = 0; i < engine->options->connections; i++)
         queue_push(&engine->to_open, &engine->connections[i]);
-    while (engine->open < engine->options->connections &&
+    engine->there_ns = begin_ns;
+    while (engine->open < engine->options->connections && engine->result->stopped == NULL &&
            session_now_ns() - begin_ns < WARM_LIMIT_NS)
         engine_turn(engine);
     engine->result->warm_ns = session_now_ns() - begin_ns;
     engine->result->connections_at_start = engine->open;
-    if (engine->open == 0)
+    if (engine->open == 0 && engine->result->stopped == NULL)
         engine->result->stopped = "no connection could be opened";
 }
 
@@ -390,6 +409,7 @@ static void engine_begin(struct engine *engine)
     engine->second_ns = engine->start_ns + SECOND_NS;
     engine->second_began = (struct engine_second){0, engine_cpu_ns()};
     engine->session->answered_ns = engine->start_ns;
+    engine->there_ns = engine->start_ns;
     engine->progress_at = PROGRESS_EACH;
     for (uint32_t i = 0; i < engine->options->connections; i++) {
         struct connection *connection = &engine->connections[i];

@@ -9,7 +9,8 @@
  *
  * Whatever becomes of a connection, the run goes on: a request whose answer is lost is not sent
  * again (the server may have counted it); a handshake that fails is tried again. When nothing is
- * answered at all, it says so every few seconds, and ends after options.stall_timeout_s.
+ * answered at all, it says so every few seconds, and ends after options.stall_timeout_s; sooner
+ * when every connection has ended and new ones are refused.
  */
 #pragma once
 

@@ -82,6 +82,8 @@ static void report_print_stats(const struct report *report, FILE *out)
         fprintf(out, "(it had counted %" PRIu64 " before: the difference is checked)\n",
                 report->before->total_requests);
     check_print(report->checks, out);
+    if (report->after->total_requests != 0)
+        fprintf(out, "(it keeps these counts: restart it before a client that expects none)\n");
 }
 
 static void report_print_verdict(const struct report *report, FILE *out)
