@@ -21,7 +21,7 @@ import time
 from fractions import Fraction
 
 import run
-from harness import expect, expect_error
+from harness import Suite, expect, expect_error
 from hostile import Honest, finish, flood, monitored, run_load, slow
 from test_abuse_http import SMUGGLING, answers_of
 from test_abuse_wire import relayed
@@ -30,12 +30,11 @@ from wire import Client, WireError, event, get, stats_text
 LOAD_USERS = 75000  # of tally-load
 STEADY_USERS = 50
 CUT_USERS = 16
-NEW_USERS = 20000  # that find room
+NEW_USERS = 20000  # that find room; of a soak of seconds a tenth
 
 # What is sent through the relay must carry its sums; the rest of the offload stays on.
 DEVICE = ",csum=off"
-OPTIONS = (f"max-connections=1000 max-users={LOAD_USERS + STEADY_USERS + CUT_USERS + NEW_USERS} "
-           "idle-timeout=20s head-timeout=6s body-timeout=6s")
+OPTIONS = "max-connections=1000 idle-timeout=20s head-timeout=6s body-timeout=6s"
 WIRE = (10, 10, 50, 5, 5)  # in 1,000: lost, repeated, out of order, corrupted; ms of delay
 RATE = 1500  # requests a second: a fraction of what it can take, for others use this host too
 REST_SECONDS_MAX = 60  # what is left after the last phase: TIME-WAIT, deadlines
@@ -80,15 +79,16 @@ class Steady(Honest):
 
 class Soak:
     def __init__(self, arguments, machine, monitor):
-        self.elf, self.load = arguments.elf, arguments.load  # as hostile.py wants its suite
+        self.load = arguments.load  # as hostile.py wants its suite
         self.machine = machine
         self.model = machine.model
         self.monitor = monitor
         self.chance = random.Random(arguments.seed)
-        self.seconds = max(2, min(10, (arguments.minutes * 60 - 20) // len(PHASES)))
+        self.seconds = max(1, min(10, int(arguments.minutes * 60 - 20) // len(PHASES)))
         self.new_users = 0
+        self.new_users_max = room_for(arguments)
         # Full within a round or four, and then some more, which are refused.
-        self.new_users_in_a_phase = NEW_USERS // (1 if arguments.minutes < 10 else 4) + 400
+        self.new_users_in_a_phase = self.new_users_max // (1 if arguments.minutes < 10 else 4) + 400
         self.latencies = []
         self.refused = 0
         self.lost = self.lost_and_counted = 0  # events whose answers nobody saw
@@ -135,7 +135,7 @@ class Soak:
                 client.send(b"".join(event(body_of(*words)) for words in asked))
                 for user, value in asked:
                     answer = client.response("POST")
-                    has_room = user not in news or self.new_users < NEW_USERS
+                    has_room = user not in news or self.new_users < self.new_users_max
                     if has_room:
                         expect((answer.status, answer.body), (200, b""), user)
                         self.model.add(user, value)
@@ -317,6 +317,11 @@ def pools_of(metrics):
     return [name for name in metrics if name.startswith("tally_pool_free_blocks")]
 
 
+def room_for(arguments):
+    """How many new users find room."""
+    return NEW_USERS if arguments.minutes >= 1 else NEW_USERS // 10
+
+
 def soak(arguments, machine, monitor):
     this = Soak(arguments, machine, monitor)
     with Client(machine) as client:
@@ -350,17 +355,21 @@ def soak(arguments, machine, monitor):
 
 def main():
     parser = argparse.ArgumentParser(description="A soak of Tally.")
-    parser.add_argument("minutes", type=int, help="at least one round is done, of about 100 s")
+    parser.add_argument("minutes", type=float, help="at least one round is done, which takes "
+                        "half a minute if it must, and two minutes at leisure")
     parser.add_argument("--seed", type=int, default=1, help="of what is decided at random")
     parser.add_argument("--elf", default=str(run.TOP / "build/tally.elf"), help="the image")
     parser.add_argument("--load", default=str(run.TOP / "build/tally-load"), help="the load client")
+    parser.set_defaults(filter="")  # a Suite's
     arguments = parser.parse_args()
-    if not 1 <= arguments.minutes <= MINUTES_MAX:
-        parser.error(f"MINUTES is 1 to {MINUTES_MAX}")
+    if not 0 < arguments.minutes <= MINUTES_MAX:
+        parser.error(f"MINUTES is at most {MINUTES_MAX}, and more than 0")
     if run.INSIDE not in os.environ:
         return run.run_in_namespaces()
     run.prepare_namespaces()
-    with monitored(arguments, memory="64M", options=OPTIONS, device_options=DEVICE) as both:
+    users = LOAD_USERS + STEADY_USERS + CUT_USERS + room_for(arguments)
+    with monitored(Suite(arguments), memory="64M", options=f"{OPTIONS} max-users={users}",
+                   device_options=DEVICE) as both:
         machine, monitor = both
         try:
             soak(arguments, machine, monitor)
