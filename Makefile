@@ -25,26 +25,29 @@ Q := $(if $(V),,@)
 silent = $(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS))))
 say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 
-# What the commands take, from the command line, and what is exported below from the environment,
-# too. Empty: the default.
+# What the commands take, from the command line. What is not set below is taken from the
+# environment, too: make hands both on to the scripts. Empty: the default.
 #: ARGS               run, debug: options of the appliance (a wrong one is answered with the list)
 #: MACHINE            run, debug: microvm (default), q35 or pc
 #: MEM                run, debug: memory of the machine (default 128M)
 #: ACCEL              run: auto (default: KVM where it works), kvm or tcg; debug, e2e: tcg or kvm;
 #:                    guest: both where they work
-#: PORT               run: port on 127.0.0.1 that leads to the appliance (default 8080), or none
+#: PORT               run: port of this host that leads to the appliance (default 8080), or none
+#: BIND               run: address of this host that PORT is on (default 127.0.0.1)
 #: NETNS              run, load: name of the network namespace (default tally)
+#: IMAGE              run, debug: what is booted (default build/tally.elf)
 #: QEMU_EXTRA         run, debug: more arguments for QEMU (PCI devices need MACHINE=q35)
 #: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)
-#: GDB_ARGS           debug: more arguments for gdb
+#: GDB_ARGS           debug: more arguments for gdb, with quotes as in a shell
 #: FILTER             unit, e2e: only the tests with this in their name
 #: TIME               sim, fuzz: seconds (default 60), of each fuzzer
 #: SEED               sim: this seed alone, as 0x1234
 #: STEPS              sim: how many steps things go wrong for, whatever the seed says
-#: MINUTES            soak: how long (default 10)
+#: MINUTES            soak: how long (default 10; a round, half a minute, is the least)
 #: FUZZ               fuzz: names of the fuzzers to run (default all)
 #: BENCH_ARGS         bench: options (--help lists them)
-#: LWIP_TARBALL       build: this file instead of one from the mirror; PICOLIBC_TARBALL likewise
+#: LWIP_TARBALL       build: this file instead of one from the mirror
+#: PICOLIBC_TARBALL   build: likewise
 #: XDG_CACHE_HOME     build: where fetched tarballs are kept, in tally/ (default ~/.cache)
 #: V                  build: V=1 shows the commands themselves
 TIME := 60
@@ -54,8 +57,16 @@ FILTER :=
 SEED :=
 STEPS :=
 BENCH_ARGS :=
-export ARGS MACHINE MEM ACCEL PORT NETNS QEMU_EXTRA LOAD_ARGS GDB_ARGS
-export LWIP_TARBALL PICOLIBC_TARBALL
+
+# A misspelt variable would be ignored. Those of `others` are taken, too.
+variables := $(shell sed -nE 's/^\#: ([A-Z_]+) .*/\1/p' $(firstword $(MAKEFILE_LIST)))
+others := CC AR NM STRIP Q VERSION REVISION SHELL MAKEFLAGS
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+guess = $(shell python3 -c 'import difflib, sys; \
+	found = difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1, 0.65); \
+	print(*(f"did you mean {name}=?" for name in found))' '$(1)' $(variables) 2>/dev/null)
+$(foreach name,$(filter-out $(variables) $(others),$(given)),$(error \
+	$(strip $(name)=: no such variable; $(call guess,$(name)) `make help` lists them)))
 
 #### Flags
 
@@ -142,10 +153,18 @@ fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fa
 build/packages-%: scripts/packages
 	$(Q)mkdir -p $(@D) && scripts/packages $* && touch $@
 
-# What `make test` takes is named, or installed, at once.
-ifneq ($(filter test,$(MAKECMDGOALS)),)
-$(addprefix build/packages-,build run fuzz coverage e2e): | build/packages-test
+# All that the goals need is named, or installed, at once.
+tasks := build $(filter debug bench fuzz coverage e2e,$(MAKECMDGOALS))
+ifneq ($(filter run load debug guest e2e soak bench test,$(MAKECMDGOALS)),)
+tasks += run
 endif
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+tasks += debug fuzz coverage e2e
+endif
+tasks := $(sort $(tasks))
+stamps := $(addprefix build/packages-,$(tasks))
+$(stamps) &: scripts/packages
+	$(Q)mkdir -p $(@D) && scripts/packages $(tasks) && touch $(stamps)
 
 build/lwip.fetched: scripts/fetch | build/packages-build
 	$(Q)scripts/fetch lwip build/lwip && touch $@
@@ -361,13 +380,14 @@ load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events
 debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
 	@exec scripts/debug
 
-test: $(fuzzers) $(coverage_programs) build/packages-coverage build/packages-e2e
+test: $(fuzzers) $(coverage_programs) $(bench_tools) build/packages-coverage build/packages-debug
+test: build/packages-e2e
 test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
 	@exec scripts/test
 
 unit: build/unit/run build/unit/net ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
-	@build/unit/run $(FILTER)
-	@build/unit/net $(FILTER)
+	@build/unit/run $(if $(FILTER),"$$FILTER")
+	@build/unit/net $(if $(FILTER),"$$FILTER")
 
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
 	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
@@ -380,7 +400,7 @@ guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests 
 
 e2e: all $(test_tools) build/packages-run build/packages-e2e
 e2e: ## Run the end-to-end tests, over a tap (FILTER=NAME ACCEL=kvm)
-	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter '$(FILTER)') $(if $(ACCEL),--accel $(ACCEL))
+	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter "$$FILTER") $(if $(ACCEL),--accel "$$ACCEL")
 
 soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check
 	@exec python3 tests/e2e/soak.py $(MINUTES)
