@@ -76,7 +76,7 @@ warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
 # would take away gcc's built-in memcpy and its like. Baseline x86-64: one image for all. Loops are
 # not made vectors: none of them is long and hot, and unrolled for SSE they are 600 instructions
 # more to be translated at boot by an emulator (the IDT's alone 560), and 1 % more a request.
-# Structures are copied and cleared by words of 8 bytes, not of SSE: see app/bytes.h.
+# Structures are copied and cleared by words of 8 bytes, not of SSE: see app/text/bytes.h.
 guest_flags := -O2 -g -flto -std=gnu17 -m64 -mno-red-zone -fno-pic -no-pie -mcmodel=small \
 	-fstack-protector-strong -mstack-protector-guard=global -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-tree-vectorize \
@@ -109,7 +109,7 @@ fuzz_flags := -O1 -g -std=gnu17 -fno-omit-frame-pointer \
 
 #### Sources
 
-sources := $(sort $(wildcard boot/*.[cS] kernel/*.[cS] kernel/ring0/*.[cS] net/*.c app/*.c))
+sources := $(sort $(wildcard boot/*.[cS] kernel/*/*.[cS] net/*.c net/*/*.c app/*.c app/*/*.c))
 linker_script := $(sort $(wildcard boot/*.ld))
 # Of lwIP: TCP over IPv4 over Ethernet, DHCP, and nothing else.
 lwip_sources := $(addprefix build/lwip/src/, \
@@ -131,7 +131,8 @@ test_objects := $(call objects,guest,$(filter-out app/main.c,$(sources)) $(tests
 # On the host a test pulls from a library what it names, and may bring fakes of the rest. What only
 # compiles against picolibc is not in it.
 host_library := $(call objects,host, \
-	$(filter-out app/main.c kernel/libc.c kernel/start.c boot/enter.c,$(filter %.c,$(sources))) \
+	$(filter-out app/main.c kernel/plat/libc.c kernel/plat/start.c boot/enter.c, \
+	$(filter %.c,$(sources))) \
 	$(lwip_sources))
 host_objects := $(call objects,host,$(tests_host))
 net_objects := $(call objects,host,$(sort $(wildcard tests/net/*.c)) tests/fake_netdev.c \
@@ -340,7 +341,7 @@ baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) 
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
-	tests/load/workload.c kernel/chacha.c kernel/entropy.c \
+	tests/load/workload.c kernel/plat/chacha.c kernel/plat/entropy.c \
 	$(filter-out app/main.c,$(filter net/% app/%,$(sources))) $(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
 	$(init_objects) $(vhost_objects) $(native_objects)
@@ -395,12 +396,13 @@ sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... 
 coverage: $(coverage_programs) build/packages-coverage ## See what the host's tests reach, by gcov
 	@exec scripts/coverage
 
-guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests in QEMU, and under KVM
+guest: all build/tally-test.elf build/packages-run ## Run the guest's own tests, in QEMU and KVM
 	@exec scripts/guest
 
 e2e: all $(test_tools) build/packages-run build/packages-e2e
 e2e: ## Run the end-to-end tests, over a tap (FILTER=NAME ACCEL=kvm)
-	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter "$$FILTER") $(if $(ACCEL),--accel "$$ACCEL")
+	@exec python3 tests/e2e/run.py $(if $(FILTER),--filter "$$FILTER") \
+		$(if $(ACCEL),--accel "$$ACCEL")
 
 soak: all $(test_tools) build/packages-run ## Load and abuse for MINUTES=10, then an exact check
 	@exec python3 tests/e2e/soak.py $(MINUTES)
@@ -411,7 +413,7 @@ endif
 bench: ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
-check: all ## Hold the rules of the tree: includes, layout, lengths, dead files; what ring 0 executes
+check: all ## Hold the rules of the tree: includes, layout, lengths, what ring 0 executes
 	@scripts/check
 	@exec scripts/check-ring0
 

@@ -10,21 +10,21 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "app/aggregate/stats.h"
+#include "app/aggregate/users.h"
 #include "app/routes.h"
 #include "app/shortage.h"
-#include "app/stats.h"
-#include "app/users.h"
-#include "kernel/button.h"
-#include "kernel/clock.h"
-#include "kernel/cmdline.h"
-#include "kernel/console.h"
-#include "kernel/cpu.h"
-#include "kernel/entropy.h"
-#include "kernel/log.h"
-#include "kernel/memory.h"
-#include "kernel/start.h"
-#include "kernel/virtio_mmio.h"
-#include "kernel/virtio_net.h"
+#include "kernel/cpu/cpu.h"
+#include "kernel/mem/memory.h"
+#include "kernel/plat/button.h"
+#include "kernel/plat/cmdline.h"
+#include "kernel/plat/console.h"
+#include "kernel/plat/entropy.h"
+#include "kernel/plat/log.h"
+#include "kernel/plat/start.h"
+#include "kernel/time/clock.h"
+#include "kernel/virtio/virtio_mmio.h"
+#include "kernel/virtio/virtio_net.h"
 #include "net/address.h"
 #include "net/server.h"
 
@@ -196,8 +196,9 @@ static struct users *make_users(void)
 }
 
 /*
- * Users lie in one piece of memory, the largest, and make use of 10 GiB at most (app/users.h): in a
- * machine that has its memory in two large pieces, or much more, a part of it is idle.
+ * Users lie in one piece of memory, the largest, and make use of 10 GiB at most
+ * (app/aggregate/users.h): in a machine that has its memory in two large pieces, or much more, a
+ * part of it is idle.
  */
 static void tell_what_is_unused(size_t left_bytes, const struct users *users)
 {

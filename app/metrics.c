@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdbool.h>
 
-#include "app/text.h"
+#include "app/text/text.h"
 
 #ifndef TALLY_VERSION
 #define TALLY_VERSION "unknown"

@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/endpoint.h"
-#include "app/event.h"
-#include "app/stats.h"
+#include "app/aggregate/stats.h"
+#include "app/event/event.h"
+#include "app/http/endpoint.h"
 
 #define METRICS_BUCKETS       19 /* bounds of durations, 10 us to 10 s; one bucket more above */
 #define METRICS_BROKEN        7  /* statuses of requests that came to no route */

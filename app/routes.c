@@ -19,13 +19,13 @@
 #include <assert.h>
 #include <string.h>
 
-#include "app/event.h"
-#include "app/event_parser.h"
-#include "app/http.h"
-#include "app/http_recall.h"
+#include "app/event/event.h"
+#include "app/event/event_parser.h"
+#include "app/http/http.h"
+#include "app/http/http_recall.h"
 #include "app/page.h"
 #include "app/routes_metrics.h"
-#include "app/text.h"
+#include "app/text/text.h"
 
 /* A new date is looked for so often, and is late by no more. */
 #define DATE_CHECK_NS 100000000u

@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/aggregate/stats.h"
+#include "app/http/response.h"
 #include "app/metrics.h"
-#include "app/response.h"
-#include "app/stats.h"
 #include "net/server.h"
 
 /* The most that one request is answered with: a 100 (Continue), a head, the longest content. */

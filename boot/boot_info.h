@@ -39,5 +39,5 @@ struct boot_info {
     char command_line[BOOT_COMMAND_LINE_BYTES_MAX]; /* a string, possibly empty */
 };
 
-/* The other side of the door, in kernel/start.c. Interrupts are off and stay so. */
+/* The other side of the door, in kernel/plat/start.c. Interrupts are off and stay so. */
 __attribute__((noreturn)) void kernel_start(const struct boot_info *info);

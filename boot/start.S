@@ -45,7 +45,7 @@
 #define COM1           0x3f8
 #define COM1_LSR       0x3fd
 #define DEBUG_EXIT     0xf4
-#define EXIT_FAILED    0x11 /* POWER_EXIT_FAILED in kernel/power.h */
+#define EXIT_FAILED    0x11 /* POWER_EXIT_FAILED in kernel/plat/power.h */
 
 /*
  * XEN_ELFNOTE_PHYS32_ENTRY. Eight bytes of descriptor: QEMU reads eight, others the first four.

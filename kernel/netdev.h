@@ -18,9 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernel/clock.h"
-#include "kernel/entropy.h"
-#include "kernel/log.h"
+#include "kernel/plat/entropy.h"
+#include "kernel/plat/log.h"
+#include "kernel/time/clock.h"
 
 /* ---- what the device is; constant after netdev_init() but for the link ---- */
 

@@ -134,8 +134,8 @@ machine_network() {
 }
 
 # The guest's own status from QEMU's: isa-debug-exit makes 33 of "good", 35 of "failed" (see
-# kernel/power.h). With 0 QEMU ended without a word from the guest: it was told to, or the guest
-# reset itself. Whatever else is QEMU's own trouble.
+# kernel/plat/power.h). With 0 QEMU ended without a word from the guest: it was told to, or the
+# guest reset itself. Whatever else is QEMU's own trouble.
 machine_status() {
     case $1 in
     33) echo 0 ;;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #ifdef __PICOLIBC__
-#include "kernel/log.h"
+#include "kernel/plat/log.h"
 #endif
 
 /* The linker's names for the ends of the section that TEST() fills. */

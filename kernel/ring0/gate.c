@@ -87,7 +87,7 @@ static bool is_data(uint64_t address, uint64_t bytes)
     return address >= start && address <= end && bytes <= end - address;
 }
 
-_Static_assert(RING0_CPUID == CPU_RING0_CPUID, "kernel/cpu.h calls it");
+_Static_assert(RING0_CPUID == CPU_RING0_CPUID, "kernel/cpu/cpu.h calls it");
 
 /* ---- what an instruction is (SDM vol. 2) ---- */
 

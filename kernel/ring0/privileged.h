@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define CR0_WP   (1ULL << 16)
 #define CR4_SMEP (1ULL << 20)

@@ -74,5 +74,5 @@ static inline bool ring0_call(enum ring0_call call, uint64_t first, uint64_t sec
     return done != 0;
 }
 
-/* Where ring 3 is told of a trap, in kernel/trap.c. On the trap stack; whatever ran is over. */
+/* Where ring 3 is told of a trap, in kernel/cpu/trap.c. On the trap stack; whatever ran is over. */
 __attribute__((noreturn)) void trap_handle(const struct trap_frame *frame);

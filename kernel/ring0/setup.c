@@ -9,11 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/cpu/trap.h"
 #include "kernel/ring0/gate.h"
 #include "kernel/ring0/paging.h"
 #include "kernel/ring0/privileged.h"
 #include "kernel/ring0/ring0.h"
-#include "kernel/trap.h"
 
 /* SDM vol. 3, 6.14.1: a gate of the IDT in long mode. */
 struct trap_gate {

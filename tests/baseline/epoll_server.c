@@ -27,8 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/aggregate/users.h"
 #include "app/routes.h"
-#include "app/users.h"
 #include "net/server.h"
 
 #define RECEIVE_BYTES       65536

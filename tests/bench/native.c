@@ -24,8 +24,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "app/aggregate/users.h"
 #include "app/routes.h"
-#include "app/users.h"
 #include "kernel/netdev.h"
 #include "tests/bench/peers.h"
 #include "tests/bench/wire.h"

@@ -16,7 +16,7 @@ LISTENING = re.compile(r"listening on http://([0-9.]+):(\d+)")
 PORT = 8080
 CTRL_C = b"\x03"
 
-# QEMU's exit status through isa-debug-exit (kernel/power.h).
+# QEMU's exit status through isa-debug-exit (kernel/plat/power.h).
 EXIT_GOOD = 33
 EXIT_FAILED = 35
 

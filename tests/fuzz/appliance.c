@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/aggregate/users.h"
 #include "app/routes.h"
-#include "app/users.h"
 #include "kernel/netdev.h"
 #include "net/conn_table.h"
 #include "net/pool.h"

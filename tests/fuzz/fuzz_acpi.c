@@ -1,12 +1,13 @@
 /*
- * The VMM's ACPI tables (kernel/acpi.c) under libFuzzer. The input is what lies at 0xe0000; a first
- * byte of flags says how it is helped: sums are made right, for nothing else gets past the first.
+ * The VMM's ACPI tables (kernel/plat/acpi.c) under libFuzzer. The input is what lies at 0xe0000; a
+ * first byte of flags says how it is helped: sums are made right, for nothing else gets past the
+ * first.
  * Held to be true: nothing is read but what was asked for, and acpi_parse() comes to an end.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel/acpi.h"
+#include "kernel/plat/acpi.h"
 #include "tests/fuzz/input.h"
 
 #define BASE       0xe0000ull

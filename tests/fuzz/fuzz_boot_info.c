@@ -1,6 +1,6 @@
 /*
- * What the VMM hands over (boot/pvh.c), and what is made of its memory map (kernel/ram.c), under
- * libFuzzer.
+ * What the VMM hands over (boot/pvh.c), and what is made of its memory map (kernel/mem/ram.c),
+ * under libFuzzer.
  *
  * The input: a byte of flags, the magic and version if they say so, the number of entries, the
  * entries, and what is left is the command line. Held to be true:
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "boot/pvh.h"
-#include "kernel/ram.h"
+#include "kernel/mem/ram.h"
 #include "tests/fuzz/input.h"
 
 #define ENTRIES_MAX 70

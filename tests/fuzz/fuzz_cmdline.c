@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel/cmdline.h"
-#include "kernel/virtio_mmio.c" /* what it has been told of devices is forgotten between inputs */
+#include "kernel/plat/cmdline.h"
+#include "kernel/virtio/virtio_mmio.c" /* forgets devices between inputs */
 #include "net/address.h"
 #include "tests/fuzz/input.h"
 

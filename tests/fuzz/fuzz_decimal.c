@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/decimal.h"
+#include "app/text/decimal.h"
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/event.h"
-#include "app/event_parser.h"
+#include "app/event/event.h"
+#include "app/event/event_parser.h"
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernel/trap.h"
+#include "kernel/cpu/trap.h"
 
 static struct trap_info trap; /* of the last that was caught */
 

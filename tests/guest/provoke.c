@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel/cpu.h"
-#include "kernel/log.h"
-#include "kernel/memory.h"
-#include "kernel/panic.h"
-#include "kernel/power.h"
-#include "kernel/start.h"
+#include "kernel/cpu/cpu.h"
+#include "kernel/cpu/panic.h"
+#include "kernel/mem/memory.h"
+#include "kernel/plat/log.h"
+#include "kernel/plat/power.h"
+#include "kernel/plat/start.h"
 
 extern uint8_t __ring0_text_start[], __ring0_const_start[], __text_start[], __image_end[];
 
@@ -33,7 +33,7 @@ static void write_text(void)
 
 static void write_page_table(void)
 {
-    *(volatile uint64_t *)__image_end = 0; /* the first page for tables: kernel/memory.c */
+    *(volatile uint64_t *)__image_end = 0; /* the first page for tables: kernel/mem/memory.c */
 }
 
 static void write_ring0_text(void)

@@ -1,6 +1,6 @@
 /* Time on the real clock sources: the TSC as it was calibrated, the RTC. */
-#include "kernel/clock.h"
-#include "kernel/rtc.h"
+#include "kernel/time/clock.h"
+#include "kernel/time/rtc.h"
 #include "tests/test.h"
 
 TEST(clock_never_goes_back)

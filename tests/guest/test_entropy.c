@@ -1,7 +1,7 @@
 /* Random numbers from what this machine has for a source. */
 #include <unistd.h>
 
-#include "kernel/entropy.h"
+#include "kernel/plat/entropy.h"
 #include "tests/test.h"
 
 TEST(entropy_fills_every_byte_and_never_twice_the_same)

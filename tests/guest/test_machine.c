@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernel/cpu.h"
-#include "kernel/memory.h"
-#include "kernel/panic.h"
+#include "kernel/cpu/cpu.h"
+#include "kernel/cpu/panic.h"
+#include "kernel/cpu/trap.h"
+#include "kernel/mem/memory.h"
+#include "kernel/plat/start.h"
 #include "kernel/ring0/ring0.h"
-#include "kernel/start.h"
-#include "kernel/trap.h"
 #include "tests/guest/probe.h"
 #include "tests/test.h"
 
@@ -114,7 +114,7 @@ TEST(machine_keeps_what_is_ring_0s_from_ring_3)
         CHECK(faults(write_byte, guard, TRAP_FAULT_WRITE));
         CHECK(is_ring0s(guard + 4096, guard + 8192));
     }
-    CHECK(is_ring0s(__image_end, __image_end + 4096)); /* the page tables: kernel/memory.c */
+    CHECK(is_ring0s(__image_end, __image_end + 4096)); /* the page tables: kernel/mem/memory.c */
 }
 
 static void clear_interrupts(void *argument)

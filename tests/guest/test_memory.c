@@ -1,5 +1,5 @@
 /* The memory that the kernel hands out, and the devices that it maps, are what it says. */
-#include "kernel/memory.h"
+#include "kernel/mem/memory.h"
 #include "tests/guest/probe.h"
 #include "tests/test.h"
 

@@ -9,14 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernel/acpi.h"
-#include "kernel/cpu.h"
-#include "kernel/memory.h"
-#include "kernel/pci.h"
-#include "kernel/start.h"
-#include "kernel/virtio_mmio.h"
-#include "kernel/virtio_net.h"
-#include "kernel/virtio_rng.h"
+#include "kernel/cpu/cpu.h"
+#include "kernel/mem/memory.h"
+#include "kernel/plat/acpi.h"
+#include "kernel/plat/pci.h"
+#include "kernel/plat/start.h"
+#include "kernel/virtio/virtio_mmio.h"
+#include "kernel/virtio/virtio_net.h"
+#include "kernel/virtio/virtio_rng.h"
 #include "tests/test.h"
 
 #define FRAME_BYTES 60 /* the least that Ethernet allows, without the checksum */

@@ -5,7 +5,7 @@
  *
  * After test_virtio.c, which has brought the device up.
  */
-#include "kernel/memory.h"
+#include "kernel/mem/memory.h"
 #include "kernel/netdev.h"
 #include "net/server.h"
 #include "tests/test.h"

@@ -1,5 +1,5 @@
 /* What an ordinary exchange seldom comes to. */
-#include "kernel/clock.h"
+#include "kernel/time/clock.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/conn_table.h"
 #include "net/link.h"

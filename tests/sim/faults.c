@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "kernel/clock.h"
+#include "kernel/time/clock.h"
 #include "lwip/etharp.h"
 #include "lwip/tcp.h"
 #include "net/isn.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/aggregate/stats.h"
 #include "app/routes.h"
-#include "app/stats.h"
 #include "tests/sim/prng.h"
 #include "tests/sim/profile.h"
 #include "tests/sim/sim.h"

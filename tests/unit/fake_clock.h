@@ -9,7 +9,7 @@
 
 #include <setjmp.h>
 
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_tsc                  fake_tsc
 #define cpu_in8                  fake_in8
@@ -43,7 +43,7 @@ static bool fake_has_leaf(uint32_t leaf);
 static uint32_t fake_hypervisor_leaf_max(void);
 static struct cpu_cpuid fake_vmm_cpuid(uint32_t leaf);
 
-#include "kernel/clock.c"
+#include "kernel/time/clock.c"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_in8           fake_in8
 #define cpu_in16          fake_in16
@@ -34,8 +34,8 @@ static uint32_t fake_in32(uint16_t port);
 static void fake_out16(uint16_t port, uint16_t value);
 static void fake_out32(uint16_t port, uint32_t value);
 
-#include "kernel/pci.c"
-#include "kernel/virtio_pci.c"
+#include "kernel/plat/pci.c"
+#include "kernel/virtio/virtio_pci.c"
 
 #include "tests/test.h"
 

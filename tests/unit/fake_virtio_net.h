@@ -47,10 +47,10 @@
 #define receive_ring_recycle  VNET(receive_ring_recycle)
 #define receive_ring_refill   VNET(receive_ring_refill)
 
-#include "kernel/receive_ring.c"
+#include "kernel/virtio/receive_ring.c"
 #undef SLOT_BYTES
-#include "kernel/virtio.c"
-#include "kernel/virtio_net.c"
+#include "kernel/virtio/virtio.c"
+#include "kernel/virtio/virtio_net.c"
 
 #include "tests/test.h"
 #include "tests/unit/random.h"

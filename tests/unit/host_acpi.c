@@ -1,7 +1,7 @@
 /* Where ACPI's tables are read in physical memory: on the host, some of it below 4 GiB. */
 #include <sys/mman.h>
 
-#include "kernel/acpi.h"
+#include "kernel/plat/acpi.h"
 #include "tests/test.h"
 #include "tests/unit/acpi_tables.h"
 

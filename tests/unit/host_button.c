@@ -1,5 +1,5 @@
 /* The power button on the host: the source compiled into this file, over ports of ours. */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_in8        fake_in8
 #define cpu_in16       fake_in16
@@ -18,7 +18,7 @@ static void fake_out8(uint16_t port, uint8_t value);
 static void fake_out16(uint16_t port, uint16_t value);
 static uint64_t fake_tsc(void);
 
-#include "kernel/button.c"
+#include "kernel/plat/button.c"
 
 #include <assert.h>
 #include <string.h>
@@ -149,7 +149,7 @@ TEST(button_switches_acpi_on_where_it_is_off)
     CHECK_EQ(fake.enabled[0], PM1_POWER_BUTTON);
 }
 
-/* kernel/power.c has the control register allowed. */
+/* kernel/plat/power.c has the control register allowed. */
 TEST(button_has_the_ports_allowed_that_it_uses)
 {
     set_up();

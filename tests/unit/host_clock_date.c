@@ -1,8 +1,8 @@
 /*
- * The date on the host: kernel/clock.c compiled into this file, over a TSC that CPUID tells the
- * frequency of, and an RTC of ours.
+ * The date on the host: kernel/time/clock.c compiled into this file, over a TSC that CPUID tells
+ * the frequency of, and an RTC of ours.
  */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_tsc                  fake_tsc
 #define cpu_cpuid(leaf, subleaf) fake_cpuid(leaf, subleaf) /* not the structure */
@@ -27,7 +27,7 @@ static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
 static bool fake_has_leaf(uint32_t leaf);
 static uint32_t fake_hypervisor_leaf_max(void);
 
-#include "kernel/clock.c"
+#include "kernel/time/clock.c"
 
 #include <stdarg.h>
 #include <stdio.h>

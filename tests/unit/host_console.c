@@ -1,5 +1,5 @@
 /* Console and log on the host: the sources compiled into this file, over a UART of ours. */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_in8         fake_in8
 #define cpu_out8        fake_out8
@@ -18,8 +18,8 @@ static void fake_out8(uint16_t port, uint8_t value);
 static void fake_out8_string(uint16_t port, const void *bytes, uint64_t count);
 static uint64_t fake_tsc(void);
 
-#include "kernel/console.c"
-#include "kernel/log.c"
+#include "kernel/plat/console.c"
+#include "kernel/plat/log.c"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
-/* Both directions of app/decimal.h against glibc's strtod and printf, which are exact. */
+/* Both directions of app/text/decimal.h against glibc's strtod and printf, which are exact. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/decimal.h"
+#include "app/text/decimal.h"
 #include "tests/test.h"
 #include "tests/unit/number_text.h"
 

@@ -2,7 +2,7 @@
  * The random generator on the host: the source compiled into this file, over a processor that has,
  * lacks or breaks what it is told.
  */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_rdrand               fake_rdrand
 #define cpu_rdseed               fake_rdseed
@@ -80,7 +80,7 @@ static uint64_t fake_tsc(void)
     return fake.tsc += 100;
 }
 
-#include "kernel/entropy.c"
+#include "kernel/plat/entropy.c"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "app/event.h"
-#include "app/event_parser.h"
+#include "app/event/event.h"
+#include "app/event/event_parser.h"
 #include "tests/test.h"
 #include "tests/unit/number_text.h"
 

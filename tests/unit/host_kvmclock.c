@@ -2,7 +2,7 @@
  * KVM's clock on the host: the source compiled into this file, over a hypervisor that keeps its
  * page up to date, or does not.
  */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_hypervisor_name     fake_hypervisor_name
 #define cpu_hypervisor_leaf_max fake_hypervisor_leaf_max
@@ -19,7 +19,7 @@ static struct cpu_cpuid fake_vmm_cpuid(uint32_t leaf);
 static void fake_write_msr(uint32_t msr, uint64_t value);
 static uint64_t fake_tsc(void);
 
-#include "kernel/kvmclock.c"
+#include "kernel/time/kvmclock.c"
 
 #include "tests/test.h"
 

@@ -4,7 +4,7 @@
  */
 #include <setjmp.h>
 
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 #include "kernel/ring0/ring0.h"
 
 #define cpu_cpuid(leaf, subleaf)        fake_cpuid(leaf, subleaf) /* not the structure */
@@ -30,7 +30,7 @@ static void fake_hypervisor_name(char name[CPU_HYPERVISOR_BYTES]);
 static void fake_flush_translations(void);
 static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second);
 
-#include "kernel/memory.c"
+#include "kernel/mem/memory.c"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /*
- * Memory over the page tables of ring 0, on the host: what kernel/memory.c gives for tables
+ * Memory over the page tables of ring 0, on the host: what kernel/mem/memory.c gives for tables
  * suffices for what it asks for, and what comes of it is what it says.
  */
 #define VPAGING(name) vmemory_tables_##name
@@ -30,7 +30,7 @@ static void fake_hypervisor_name(char name[CPU_HYPERVISOR_BYTES]);
 static void fake_flush_translations(void);
 static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second);
 
-#include "kernel/memory.c"
+#include "kernel/mem/memory.c"
 
 #include "tests/unit/random.h"
 

@@ -19,14 +19,14 @@
 #define __trap_stack_bottom (*vpanic_trap_stack_bottom)
 #define __trap_stack_top    (*vpanic_trap_stack_top)
 
-#include "kernel/panic.h"
+#include "kernel/cpu/panic.h"
 #include "tests/test.h"
 
 #define printf fake_printf /* behind the attributes that name it */
 
 static void fake_printf(const char *format, ...);
 
-#include "kernel/panic.c"
+#include "kernel/cpu/panic.c"
 
 #define PAGE_WORDS 512u
 #define TEXT_BYTES 64u

@@ -1,12 +1,12 @@
 /* The interrupt controllers on the host: the source compiled into this file, over ports of ours. */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_out8     fake_out8
 #define pic_mask_all vpic_mask_all
 
 static void fake_out8(uint16_t port, uint8_t value);
 
-#include "kernel/pic.c"
+#include "kernel/cpu/pic.c"
 
 #include "tests/test.h"
 

@@ -11,7 +11,7 @@
 
 static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second);
 
-#include "kernel/ports.c"
+#include "kernel/cpu/ports.c"
 
 #include "tests/test.h"
 

@@ -4,7 +4,7 @@
  */
 #include <setjmp.h>
 
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 #include "kernel/ring0/ring0.h"
 
 #define cpu_out8                        fake_out8
@@ -27,7 +27,7 @@ static uint64_t fake_tsc(void);
 static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second);
 static void fake_halt(void);
 
-#include "kernel/power.c"
+#include "kernel/plat/power.c"
 
 #include <stdio.h>
 #include <string.h>

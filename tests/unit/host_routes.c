@@ -1,8 +1,8 @@
 /* What each route, method and edge of HTTP is answered with; and errors. */
 #include <string.h>
 
-#include "app/event.h"
-#include "app/http.h"
+#include "app/event/event.h"
+#include "app/http/http.h"
 #include "tests/test.h"
 #include "tests/unit/routes_rig.h"
 

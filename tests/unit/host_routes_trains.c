@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/decimal.h"
 #include "app/routes.h"
+#include "app/text/decimal.h"
 #include "tests/test.h"
 #include "tests/unit/routes_rig.h"
 

@@ -1,5 +1,5 @@
 /* The RTC's registers read on the host: the source compiled into this file, over ports of ours. */
-#include "kernel/cpu.h"
+#include "kernel/cpu/cpu.h"
 
 #define cpu_in8      fake_in8
 #define cpu_out8     fake_out8
@@ -12,7 +12,7 @@ static uint64_t fake_tsc(void);
 static uint8_t fake_in8(uint16_t port);
 static void fake_out8(uint16_t port, uint8_t value);
 
-#include "kernel/rtc.c"
+#include "kernel/time/rtc.c"
 #include "tests/test.h"
 
 #define NEVER UINT32_MAX

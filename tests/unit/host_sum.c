@@ -5,7 +5,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "app/sum.h"
+#include "app/aggregate/sum.h"
 #include "tests/test.h"
 #include "tests/unit/number_text.h"
 

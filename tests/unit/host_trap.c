@@ -22,12 +22,12 @@
 
 static void fake_printf(const char *format, ...);
 
-#include "kernel/panic.h"
+#include "kernel/cpu/panic.h"
 #include "tests/test.h"
 
 #define printf fake_printf /* behind the attributes that name it */
 
-#include "kernel/trap.c"
+#include "kernel/cpu/trap.c"
 
 #define PAGE_BYTES 4096
 #define TEXT_BYTES 32

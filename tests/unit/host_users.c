@@ -1,7 +1,7 @@
 /* The set of users in more memory than a guest's tests have. */
 #include <sys/mman.h>
 
-#include "app/users.h"
+#include "app/aggregate/users.h"
 #include "tests/test.h"
 
 /* Ids are reached by 32-bit offsets, and there are USERS_MAX of them at most. */

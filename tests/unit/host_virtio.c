@@ -15,7 +15,7 @@
 #define clock_ns           vfind_clock_ns
 #define virtq_init         vfind_virtq_init
 
-#include "kernel/virtio.c"
+#include "kernel/virtio/virtio.c"
 
 #include "tests/test.h"
 

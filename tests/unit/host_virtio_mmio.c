@@ -6,7 +6,7 @@
 #define virtio_mmio_places vmmio_places
 #define virtio_mmio_parse  vmmio_parse
 
-#include "kernel/virtio_mmio.c"
+#include "kernel/virtio/virtio_mmio.c"
 
 #include "tests/test.h"
 

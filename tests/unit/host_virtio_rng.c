@@ -10,7 +10,7 @@
 #define virtio_give_up    vrng_virtio_give_up
 #define virtio_rng_fill   vrng_fill
 
-#include "kernel/virtio_rng.c"
+#include "kernel/virtio/virtio_rng.c"
 
 #include "tests/test.h"
 

@@ -14,8 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "app/http.h"
-#include "app/http_recall.h"
+#include "app/http/http.h"
+#include "app/http/http_recall.h"
 
 #define TRANSCRIPT_PIECE_MAX   (HTTP_BODY_BYTES_MAX + 16384)
 #define TRANSCRIPT_CONTENT_MAX 64

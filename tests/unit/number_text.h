@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "app/decimal.h"
+#include "app/text/decimal.h"
 #include "tests/unit/random.h"
 
 static inline uint64_t number_bits(double value)

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/stats.h"
+#include "app/aggregate/stats.h"
 #include "net/server.h"
 
 #define H                  " HTTP/1.1\r\nHost: tally\r\n"

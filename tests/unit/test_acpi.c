@@ -1,5 +1,5 @@
-/* kernel/acpi.c against tables made here, whole and broken. */
-#include "kernel/acpi.h"
+/* kernel/plat/acpi.c against tables made here, whole and broken. */
+#include "kernel/plat/acpi.h"
 #include "tests/test.h"
 #include "tests/unit/acpi_tables.h"
 

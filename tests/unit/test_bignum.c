@@ -1,4 +1,4 @@
-#include "app/bignum.h"
+#include "app/text/bignum.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
-/* boot/pvh.c, and what kernel/ram.c makes of the memory map. */
+/* boot/pvh.c, and what kernel/mem/ram.c makes of the memory map. */
 #include "boot/pvh.h"
-#include "kernel/ram.h"
+#include "kernel/mem/ram.h"
 #include "tests/test.h"
 #include "tests/unit/random.h"
 

@@ -1,4 +1,4 @@
-#include "app/bytes.h"
+#include "app/text/bytes.h"
 
 #include "tests/test.h"
 

@@ -1,5 +1,5 @@
-/* kernel/chacha.c against RFC 8439, appendix A.1. */
-#include "kernel/chacha.h"
+/* kernel/plat/chacha.c against RFC 8439, appendix A.1. */
+#include "kernel/plat/chacha.h"
 #include "tests/test.h"
 
 TEST(chacha_gives_the_published_blocks)

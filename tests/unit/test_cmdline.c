@@ -1,7 +1,7 @@
-/* kernel/cmdline.c: every kind of value, every error. */
+/* kernel/plat/cmdline.c: every kind of value, every error. */
 #include <stdio.h>
 
-#include "kernel/cmdline.h"
+#include "kernel/plat/cmdline.h"
 #include "tests/test.h"
 
 struct words {

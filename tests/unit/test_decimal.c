@@ -1,4 +1,4 @@
-#include "app/decimal.h"
+#include "app/text/decimal.h"
 
 #include <float.h>
 #include <math.h>

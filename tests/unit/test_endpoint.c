@@ -1,5 +1,5 @@
 /* Which request reaches which route, and the status that it finds there. */
-#include "app/endpoint.h"
+#include "app/http/endpoint.h"
 
 #include "tests/test.h"
 

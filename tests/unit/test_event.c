@@ -3,11 +3,11 @@
  * by byte; and the recogniser may say yes only to those that the parser accepts, with the same
  * result.
  */
-#include "app/event.h"
+#include "app/event/event.h"
 
 #include <stdio.h>
 
-#include "app/event_parser.h"
+#include "app/event/event_parser.h"
 #include "tests/test.h"
 #include "tests/unit/number_text.h"
 

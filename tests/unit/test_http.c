@@ -2,7 +2,7 @@
  * The head of a request, against every row of the contract that is about its form. Each stream is
  * fed whole, byte by byte, and cut in two at every offset; all must mean the same.
  */
-#include "app/http.h"
+#include "app/http/http.h"
 
 #include <ctype.h>
 

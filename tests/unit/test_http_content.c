@@ -1,7 +1,7 @@
 /*
  * The content of a request: where it ends, what of it is refused, and the limits of everything.
  */
-#include "app/http.h"
+#include "app/http/http.h"
 #include "tests/unit/http_means.h"
 
 TEST(http_content_length)

@@ -2,7 +2,7 @@
  * The limits of a request: exactly there, one beyond, and streams that never end. Then the parser's
  * contract with its caller, and streams damaged at random.
  */
-#include "app/http.h"
+#include "app/http/http.h"
 #include "tests/unit/http_means.h"
 #include "tests/unit/random.h"
 

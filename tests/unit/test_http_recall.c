@@ -2,7 +2,7 @@
  * Heads that are recalled: exactly those that were learned, digits apart, and never with another
  * meaning than the full parser gives them.
  */
-#include "app/http_recall.h"
+#include "app/http/http_recall.h"
 
 #include <stdio.h>
 

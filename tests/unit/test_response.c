@@ -1,6 +1,6 @@
-#include "app/response.h"
+#include "app/http/response.h"
 
-#include "app/text.h"
+#include "app/text/text.h"
 #include "tests/test.h"
 
 static bool date_is(int64_t unix_s, const char *expected)

@@ -1,5 +1,5 @@
-/* kernel/rtc.c: what the clock's registers mean. */
-#include "kernel/rtc.h"
+/* kernel/time/rtc.c: what the clock's registers mean. */
+#include "kernel/time/rtc.h"
 #include "tests/test.h"
 
 enum { BCD_24H = 0x02, BINARY_24H = 0x06, BCD_12H = 0x00, BINARY_12H = 0x04 };

@@ -1,4 +1,4 @@
-#include "app/siphash.h"
+#include "app/aggregate/siphash.h"
 #include "tests/test.h"
 
 #define LENGTHS 32

@@ -1,4 +1,4 @@
-#include "app/stats.h"
+#include "app/aggregate/stats.h"
 
 #include <float.h>
 #include <stdalign.h>

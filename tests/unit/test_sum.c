@@ -1,4 +1,4 @@
-#include "app/sum.h"
+#include "app/aggregate/sum.h"
 
 #include <float.h>
 

@@ -1,4 +1,4 @@
-#include "app/users.h"
+#include "app/aggregate/users.h"
 
 #include <stdalign.h>
 

@@ -1,7 +1,7 @@
 /* The split virtqueue against a device made of the other half of its memory. */
 #include <stdlib.h>
 
-#include "kernel/virtqueue.h"
+#include "kernel/virtio/virtqueue.h"
 #include "tests/test.h"
 #include "tests/unit/random.h"
 

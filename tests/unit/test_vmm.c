@@ -4,8 +4,8 @@
  * vmm/src). Both write hvm_start_info version 1; where their devices lie is in host_memory.c.
  */
 #include "boot/pvh.h"
-#include "kernel/acpi.h"
-#include "kernel/ram.h"
+#include "kernel/mem/ram.h"
+#include "kernel/plat/acpi.h"
 #include "tests/test.h"
 #include "tests/unit/acpi_tables.h"
 

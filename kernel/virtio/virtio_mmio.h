@@ -1,0 +1,29 @@
+/*
+ * virtio devices at fixed addresses (virtio 1.2, 4.2), as microvm and Firecracker have them. They
+ * cannot be enumerated: the VMM names each on the command line,
+ * `virtio_mmio.device=512@0xfeb02a00:12`. Where it names none and there is no PCI, the slots of
+ * QEMU's microvm are probed.
+ */
+#pragma once
+
+#include "kernel/virtio/virtio.h"
+
+/* The first usable device with this id, or NULL; adds the number of those seen to *count. */
+struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count);
+
+/* In how many places the last search looked. */
+unsigned virtio_mmio_places(void);
+
+/*
+ * For kernel/plat/cmdline.h: SIZE[K]@BASE:IRQ[:ID], numbers decimal or 0x, as Linux defines it. The
+ * interrupt is not used. False when malformed, or when it is one too many. `target` is not used.
+ */
+bool virtio_mmio_parse(const char *text, void *target);
+
+/* The option's entry in a table of struct cmdline_option. */
+#define VIRTIO_MMIO_OPTION                                                                         \
+    {                                                                                              \
+        .name = "virtio_mmio.device", .value = "SIZE@BASE:IRQ",                                    \
+        .help = "where a virtio-mmio device is; the VMM adds this by itself",                      \
+        .kind = CMDLINE_PARSED, .parse = virtio_mmio_parse, .repeats = true                        \
+    }
