@@ -20,8 +20,22 @@
 enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_RNG = 4 }; /* section 5 */
 
 /* Feature masks (section 6). */
-#define VIRTIO_F_EVENT_IDX    (1ULL << 29)
-#define VIRTIO_F_VERSION_1    (1ULL << 32)
+#define VIRTIO_F_EVENT_IDX       (1ULL << 29)
+#define VIRTIO_F_VERSION_1       (1ULL << 32)
+#define VIRTIO_F_ACCESS_PLATFORM (1ULL << 33)
+#define VIRTIO_F_ORDER_PLATFORM  (1ULL << 36)
+
+/*
+ * What every driver accepts where it is offered, for a device may refuse to work without it (6.1):
+ *
+ *     ACCESS_PLATFORM   The device goes through the platform's IOMMU, if there is one. Nobody here
+ *                       switches an IOMMU on, and one that is off translates nothing. So addresses
+ *                       are physical ones as before.
+ *     ORDER_PLATFORM    The device is hardware, and needs the barriers that hardware needs. On x86
+ *                       these are the ones of virtqueue.c.
+ */
+#define VIRTIO_FEATURES_PLATFORM                                                                   \
+    (VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_ORDER_PLATFORM)
 
 #define VIRTIO_NAME_BYTES_MAX 32
 

@@ -22,7 +22,8 @@ static bool start(struct virtio_device *device)
 {
     uint64_t offered;
 
-    if (!virtio_begin(device, &offered) || !virtio_accept(device, offered & VIRTIO_F_VERSION_1))
+    if (!virtio_begin(device, &offered) ||
+        !virtio_accept(device, offered & VIRTIO_FEATURES_PLATFORM))
         return false;
     const uint16_t size = virtio_queue_size(device, REQUEST_QUEUE, QUEUE_SIZE);
     if (!virtio_add_queue(device, REQUEST_QUEUE, &queue, queue_memory, size))

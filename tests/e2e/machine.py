@@ -37,7 +37,7 @@ class Machine:
 
     def __init__(self, elf, options="", machine=None, memory="64M", network="tap",
                  device_options="", ip=None, cpu="", prefix=24,
-                 gateway="198.18.{}.1"):
+                 gateway="198.18.{}.1", qemu_options=()):
         self.number = next(_numbers)
         self.machine = machine or ("microvm" if self.accelerator == "kvm" else "q35")
         self.network = network
@@ -54,7 +54,7 @@ class Machine:
             ip = "ip=dhcp" if network == "user" else fixed
         command_line = f"{ip} {options}".strip()
         self.cpu = cpu
-        self.command = self._command(elf, command_line, memory, device_options)
+        self.command = [*self._command(elf, command_line, memory, device_options), *qemu_options]
         self.process = None
 
     def _command(self, elf, command_line, memory, device_options):

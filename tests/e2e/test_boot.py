@@ -15,6 +15,7 @@ from wire import EVENT, Client, event, get, request, stats_text
 
 NO_OFFLOAD = ",csum=off,guest_csum=off,host_tso4=off,host_tso6=off,guest_tso4=off,guest_tso6=off"
 NO_MERGE = ",mrg_rxbuf=off"
+NO_RDRAND = ["-cpu", "qemu64"]  # the only seed is then virtio-rng's
 OPTIONS = ["ip", "port", "max-users", "max-connections", "idle-timeout", "head-timeout",
            "body-timeout", "send-timeout", "linger-timeout", "log"]
 # What a VMM may offer, or not. A KVM that does not see CPUID in ring 3 (kvm_pvm) hides kvmclock
@@ -46,6 +47,17 @@ def serve_a_little(suite, machine):
 
 def check_boots(suite, **options):
     with suite.boot(**options) as machine:
+        serve_a_little(suite, machine)
+
+
+def check_platform(suite, machine, qemu_options=()):
+    """Devices that refuse to work unless VIRTIO_F_ACCESS_PLATFORM is accepted."""
+    rng, platform = "virtio-rng-device", ",iommu_platform=on"
+    if machine != "microvm":  # on PCI QEMU offers it for modern devices alone
+        rng, platform = "virtio-rng-pci", platform + ",disable-legacy=on"
+    with suite.boot(machine=machine, device_options=platform,
+                    qemu_options=[*NO_RDRAND, *qemu_options, "-device", rng + platform]) as machine:
+        machine.wait_for("seeded by virtio-rng", 1)
         serve_a_little(suite, machine)
 
 
@@ -277,6 +289,10 @@ def run(suite):
           for name, memory, words, expected in (
               ("q35", "3G", "", 1.0), ("q35", "3G", "max-users=1000", 0), ("q35", "2G", "", 0),
               ("pc", "5G", "", 2.0))],
+        ("iommu_platform=on, on q35", suite, check_platform, {"machine": "q35"}),
+        ("iommu_platform=on, on q35 with an IOMMU that is off", suite, check_platform,
+         {"machine": "q35", "qemu_options": ["-device", "intel-iommu"]}),
+        ("iommu_platform=on, on microvm", suite, check_platform, {"machine": "microvm"}),
         ("load on microvm (MMIO)", suite, check_load, {"machine": "microvm"}),
         ("without checksum offload", suite, check_load, {"device_options": NO_OFFLOAD}),
         ("without merged buffers", suite, check_load, {"device_options": NO_OFFLOAD + NO_MERGE}),

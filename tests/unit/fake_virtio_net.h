@@ -78,6 +78,7 @@ static struct {
     uint8_t statuses[16]; /* as they were written */
     unsigned status_count;
     uint64_t offered, accepted;
+    uint64_t insists; /* on these: without them it does not work */
     struct config config;
     struct fake_queue queues[2];
     uint64_t now_ns;
@@ -103,7 +104,7 @@ static void fake_write_status(struct virtio_device *device, uint8_t status)
             fake.queues[i] = (struct fake_queue){.size_max = fake.queues[i].size_max};
         fake.status_count = 0;
     }
-    if (!fake.accepts)
+    if (!fake.accepts || (fake.accepted & fake.insists) != fake.insists)
         status &= (uint8_t)~STATUS_FEATURES_OK;
     fake.status = status;
     if (fake.status_count < sizeof(fake.statuses))

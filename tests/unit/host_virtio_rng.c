@@ -20,9 +20,10 @@ static struct {
     struct virtio_device device;
     enum step fails;
     bool busy, silent, runs, gave_up;
-    uint32_t id;   /* it returns, instead of the buffer's */
-    uint32_t len;  /* it says that it wrote */
-    uint16_t more; /* buffers that it claims to have used, and was never given */
+    uint32_t id;              /* it returns, instead of the buffer's */
+    uint32_t len;             /* it says that it wrote */
+    uint16_t more;            /* buffers that it claims to have used, and was never given */
+    uint64_t offers, insists; /* features; without some it does not work */
     unsigned kicks, requests, log_lines;
     uint16_t seen;
     uint64_t now_ns;
@@ -73,14 +74,15 @@ struct virtio_device *vrng_virtio_find(enum virtio_id id)
 bool vrng_virtio_begin(struct virtio_device *device, uint64_t *offered)
 {
     (void)device;
-    *offered = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
+    *offered = fake.offers;
     return fake.fails != BEGIN;
 }
 
 bool vrng_virtio_accept(struct virtio_device *device, uint64_t features)
 {
     (void)device;
-    return features == VIRTIO_F_VERSION_1 && fake.fails != ACCEPT;
+    return (features & ~fake.offers) == 0 && (features & fake.insists) == fake.insists &&
+           (features & VIRTIO_F_EVENT_IDX) == 0 && fake.fails != ACCEPT;
 }
 
 uint16_t vrng_virtio_queue_size(struct virtio_device *device, uint16_t index, uint16_t limit)
@@ -118,6 +120,8 @@ static void set_up(void)
     fake.device.transport = &transport;
     fake.id = OWN_ID;
     fake.len = BUFFER_BYTES;
+    fake.offers = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
+    fake.insists = VIRTIO_F_VERSION_1;
 }
 
 /* Whatever comes of it: the device is stopped, and what it wrote is not kept. */
@@ -144,6 +148,17 @@ TEST(virtio_rng_fills_in_as_many_requests_as_it_takes)
         CHECK(fake.runs && left_nothing());
         CHECK_EQ(fake.log_lines, 0);
     }
+}
+
+TEST(virtio_rng_starts_a_device_that_insists_on_the_platforms_addresses_and_order)
+{
+    uint8_t bytes[32];
+
+    set_up();
+    fake.offers = ~0ULL;
+    fake.insists |= 1ULL << 33 | 1ULL << 36; /* virtio 1.2, 6 */
+    CHECK(virtio_rng_fill(bytes, sizeof bytes));
+    CHECK_EQ(fake.log_lines, 0);
 }
 
 TEST(virtio_rng_says_so_when_the_device_cannot_be_started)
