@@ -33,7 +33,11 @@ struct netdev_info {
 
 const struct netdev_info *netdev_get_info(void);
 
-/* False while the device says that it has no link (VIRTIO_NET_S_LINK_UP); read, not cached. */
+/*
+ * False while the device says that it has no link (VIRTIO_NET_S_LINK_UP), or does not work; read,
+ * not cached. A device that broke its contract is reset here as well as in netdev_receive(), so
+ * MUST be asked for its link now and then: who waits for descriptors does not receive.
+ */
 bool netdev_link_is_up(void);
 
 /* ---- receiving ---- */

@@ -9,10 +9,12 @@
  * it 83, to reap it 33.
  *
  * Trust. A device that breaks the contract (virtq.fault says how) is reset and started anew at
- * the next netdev_receive(): pieces that the receiver holds stay valid, frames that were out come
- * back as if they had been sent. If it does not start, that is tried again each second; meanwhile
- * nothing is received or sent and the link is down. A device that returns nothing at all cannot be
- * told from a slow one; it costs its traffic, nothing else.
+ * the next netdev_receive() or netdev_link_is_up(): pieces that the receiver holds stay valid,
+ * frames that were out come back as if they had been sent. If it does not start, that is tried
+ * again each second; meanwhile nothing is received or sent and the link is down. Both calls do it,
+ * because the receiver stops receiving while it has no descriptors for its answers, and a broken
+ * device returns none. A device that returns nothing at all cannot be told from a slow one; it
+ * costs its traffic, nothing else.
  */
 #include "kernel/virtio/virtio_net.h"
 
@@ -305,10 +307,11 @@ bool netdev_link_is_up(void)
 {
     uint16_t status = 0;
 
-    if (!net.running)
-        return false;
-    if (virtio_needs_reset(net.device)) /* there is no interrupt to say so: look when asked */
+    /* There is no interrupt to say so: look when asked. */
+    if (net.running && virtio_needs_reset(net.device))
         virtq_break(&receive.q, "it says that it needs a reset");
+    if (!is_sound() && !recover())
+        return false;
     if ((net.device->features & F_STATUS) == 0)
         return true; /* 5.1.4.2 */
     virtio_config_read(net.device, offsetof(struct config, status), &status, sizeof(status));

@@ -320,7 +320,7 @@ static inline void tear_down(void)
 }
 
 /* Each test's body, so that its memory is freed however it ends. */
-#define NET_TEST(test_name)                                                                        \
+#define VNET_TEST(test_name)                                                                       \
     static void body_##test_name(void);                                                            \
     TEST(virtio_net_##test_name)                                                                   \
     {                                                                                              \
@@ -331,8 +331,6 @@ static inline void tear_down(void)
     static void body_##test_name(void)
 
 /* ---- what the tests share ---- */
-
-static struct netdev_piece pieces[PIECES];
 
 /* True if the pieces are exactly frame `seed` of `bytes` bytes. */
 static inline bool is_frame(const struct netdev_piece *piece, size_t count, uint32_t seed,

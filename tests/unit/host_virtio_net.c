@@ -3,10 +3,12 @@
 
 #include "tests/unit/fake_virtio_net.h"
 
+static struct netdev_piece pieces[PIECES];
+
 /* ---- starting ---- */
 
 /* By their numbers (virtio 1.2, 5.1.3 and 6). */
-NET_TEST(accepts_only_what_it_serves)
+VNET_TEST(accepts_only_what_it_serves)
 {
     const uint64_t csums = 1ULL << 0 | 1ULL << 1, mtu = 1ULL << 3, mac = 1ULL << 5;
     const uint64_t tso4 = 1ULL << 7, mrg_rxbuf = 1ULL << 15, status = 1ULL << 16;
@@ -22,7 +24,7 @@ NET_TEST(accepts_only_what_it_serves)
     CHECK(memcmp(netdev_get_info()->mac, fake.config.mac, 6) == 0);
 }
 
-NET_TEST(starts_a_device_that_insists_on_the_platforms_addresses_and_order)
+VNET_TEST(starts_a_device_that_insists_on_the_platforms_addresses_and_order)
 {
     fake.offered = ~0ULL;
     fake.insists = 1ULL << 33 | 1ULL << 36;
@@ -34,7 +36,7 @@ NET_TEST(starts_a_device_that_insists_on_the_platforms_addresses_and_order)
     CHECK_EQ(fake.accepted & ~fake.offered, 0);
 }
 
-NET_TEST(goes_through_the_status_in_order)
+VNET_TEST(goes_through_the_status_in_order)
 {
     CHECK(netdev_init());
     const uint8_t expected[] = {0, 1, 3, 11, 15};
@@ -42,7 +44,7 @@ NET_TEST(goes_through_the_status_in_order)
     CHECK(memcmp(fake.statuses, expected, 5) == 0);
 }
 
-NET_TEST(leaves_out_tso_without_what_it_needs)
+VNET_TEST(leaves_out_tso_without_what_it_needs)
 {
     fake.offered = ~F_MRG_RXBUF;
     CHECK(netdev_init());
@@ -55,14 +57,14 @@ NET_TEST(leaves_out_tso_without_what_it_needs)
     CHECK(!netdev_get_info()->receive_checksum);
 }
 
-NET_TEST(says_no_without_a_device)
+VNET_TEST(says_no_without_a_device)
 {
     fake.present = false;
     CHECK(!netdev_init());
     CHECK_EQ(fake.log_lines, 1);
 }
 
-NET_TEST(says_no_to_a_device_that_does_not_fit)
+VNET_TEST(says_no_to_a_device_that_does_not_fit)
 {
     fake.offered &= ~VIRTIO_F_VERSION_1;
     CHECK(!netdev_init());
@@ -90,7 +92,7 @@ NET_TEST(says_no_to_a_device_that_does_not_fit)
     CHECK(fake.now_ns < CLOCK_NS_PER_S); /* it did not wait for ever */
 }
 
-NET_TEST(takes_a_power_of_two_of_what_the_device_has)
+VNET_TEST(takes_a_power_of_two_of_what_the_device_has)
 {
     fake.queues[0].size_max = 1000;
     fake.queues[1].size_max = 1000;
@@ -100,7 +102,7 @@ NET_TEST(takes_a_power_of_two_of_what_the_device_has)
     CHECK_EQ(device_waiting(0), 256);
 }
 
-NET_TEST(takes_the_mtu_within_bounds)
+VNET_TEST(takes_the_mtu_within_bounds)
 {
     const struct {
         uint16_t device, expected;
@@ -121,14 +123,14 @@ NET_TEST(takes_the_mtu_within_bounds)
     }
 }
 
-NET_TEST(makes_a_local_address_when_the_device_has_none)
+VNET_TEST(makes_a_local_address_when_the_device_has_none)
 {
     fake.offered &= ~F_MAC;
     CHECK(netdev_init());
     CHECK_EQ(netdev_get_info()->mac[0], 0xfe);
 }
 
-NET_TEST(leaves_checksums_to_us_when_the_device_makes_none)
+VNET_TEST(leaves_checksums_to_us_when_the_device_makes_none)
 {
     fake.offered &= ~F_CSUM;
     CHECK(netdev_init());
@@ -137,7 +139,7 @@ NET_TEST(leaves_checksums_to_us_when_the_device_makes_none)
     CHECK(strstr(fake.said, "MTU 1500, guest-csum, mrg-rxbuf, guest-tso, event-idx") != NULL);
 }
 
-NET_TEST(reads_the_link)
+VNET_TEST(reads_the_link)
 {
     fake.offered |= F_STATUS;
     CHECK(netdev_init());
@@ -153,7 +155,7 @@ NET_TEST(reads_the_link)
 
 /* ---- receiving ---- */
 
-NET_TEST(receives_a_frame)
+VNET_TEST(receives_a_frame)
 {
     CHECK(netdev_init());
     CHECK_EQ(netdev_receive(pieces, PIECES), 0);
@@ -166,7 +168,7 @@ NET_TEST(receives_a_frame)
     CHECK_EQ(netdev_get_counters()->received_bytes, 1574);
 }
 
-NET_TEST(believes_the_checksum_only_where_it_was_agreed)
+VNET_TEST(believes_the_checksum_only_where_it_was_agreed)
 {
     const uint8_t flags[] = {0, VIRTIO_NET_HEADER_NEEDS_CSUM, VIRTIO_NET_HEADER_DATA_VALID, 4};
     const bool valid[] = {false, true, true, false};
@@ -186,7 +188,7 @@ NET_TEST(believes_the_checksum_only_where_it_was_agreed)
     CHECK(!pieces[0].checksum_valid);
 }
 
-NET_TEST(gives_a_merged_frame_as_one_piece_and_two_at_the_wrap)
+VNET_TEST(gives_a_merged_frame_as_one_piece_and_two_at_the_wrap)
 {
     CHECK(netdev_init());
     unsigned split = 0;
@@ -207,7 +209,7 @@ NET_TEST(gives_a_merged_frame_as_one_piece_and_two_at_the_wrap)
     CHECK_EQ(netdev_get_counters()->resets, 0);
 }
 
-NET_TEST(takes_frames_of_exactly_full_buffers)
+VNET_TEST(takes_frames_of_exactly_full_buffers)
 {
     CHECK(netdev_init());
     const uint32_t lens[] = {SLOT - HEADER, SLOT - HEADER + 1, 2 * SLOT - HEADER, 65562};
@@ -218,7 +220,7 @@ NET_TEST(takes_frames_of_exactly_full_buffers)
     }
 }
 
-NET_TEST(works_without_mergeable_buffers)
+VNET_TEST(works_without_mergeable_buffers)
 {
     fake.offered &= ~F_MRG_RXBUF;
     CHECK(netdev_init());
@@ -235,7 +237,7 @@ NET_TEST(works_without_mergeable_buffers)
     }
 }
 
-NET_TEST(returns_whole_frames_only_when_room_is_short)
+VNET_TEST(returns_whole_frames_only_when_room_is_short)
 {
     CHECK(netdev_init());
     for (uint32_t i = 0; i < 70; i++)
@@ -251,7 +253,7 @@ NET_TEST(returns_whole_frames_only_when_room_is_short)
     CHECK_EQ(netdev_receive(pieces, 64), 1);
 }
 
-NET_TEST(ring_may_run_dry_and_comes_back)
+VNET_TEST(ring_may_run_dry_and_comes_back)
 {
     CHECK(netdev_init());
     for (int round = 0; round < 3; round++) {
@@ -279,7 +281,7 @@ NET_TEST(ring_may_run_dry_and_comes_back)
     }
 }
 
-NET_TEST(order_heals_after_a_piece_was_held)
+VNET_TEST(order_heals_after_a_piece_was_held)
 {
     CHECK(netdev_init());
     CHECK(device_deliver(0, 100, 0));
@@ -300,7 +302,7 @@ NET_TEST(order_heals_after_a_piece_was_held)
     CHECK(receive.idle_count < 20);
 }
 
-NET_TEST(order_gives_way_when_the_device_is_short_of_buffers)
+VNET_TEST(order_gives_way_when_the_device_is_short_of_buffers)
 {
     static struct netdev_piece held[200];
     size_t count = 0;
@@ -327,7 +329,7 @@ NET_TEST(order_gives_way_when_the_device_is_short_of_buffers)
 }
 
 /* A receiver that holds frames for as long as it likes and gives them back in any order. */
-NET_TEST(receiver_may_hold_and_return_in_any_order)
+VNET_TEST(receiver_may_hold_and_return_in_any_order)
 {
     enum { HELD = 100 };
     static struct {
@@ -381,7 +383,7 @@ NET_TEST(receiver_may_hold_and_return_in_any_order)
         continue;
 }
 
-NET_TEST(drops_a_runt_and_counts_it)
+VNET_TEST(drops_a_runt_and_counts_it)
 {
     CHECK(netdev_init());
     CHECK(device_deliver(1, 13, 0) && device_deliver(2, 14, 0) && device_deliver(3, 0, 0));
@@ -394,7 +396,7 @@ NET_TEST(drops_a_runt_and_counts_it)
 
 /* ---- transmitting ---- */
 
-NET_TEST(frame_is_a_chain_with_a_header)
+VNET_TEST(frame_is_a_chain_with_a_header)
 {
     static uint8_t head[NETDEV_HEADROOM_BYTES + 54];
     const struct netdev_frame frame = {
@@ -427,7 +429,7 @@ NET_TEST(frame_is_a_chain_with_a_header)
     CHECK_EQ(netdev_get_counters()->transmitted_bytes, 1061);
 }
 
-NET_TEST(frames_are_published_by_sixteen_and_at_the_flush)
+VNET_TEST(frames_are_published_by_sixteen_and_at_the_flush)
 {
     CHECK(netdev_init());
     for (unsigned i = 0; i < 20; i++) {
@@ -440,7 +442,7 @@ NET_TEST(frames_are_published_by_sixteen_and_at_the_flush)
     CHECK_EQ(fake.queues[1].notified, 1);
 }
 
-NET_TEST(a_lost_kick_is_made_up_for_when_idle)
+VNET_TEST(a_lost_kick_is_made_up_for_when_idle)
 {
     CHECK(netdev_init());
     send((void *)1, 60);
@@ -455,7 +457,7 @@ NET_TEST(a_lost_kick_is_made_up_for_when_idle)
     CHECK_EQ(fake.queues[1].notified, 2);
 }
 
-NET_TEST(kicks_whenever_the_device_asks_where_there_are_no_event_indices)
+VNET_TEST(kicks_whenever_the_device_asks_where_there_are_no_event_indices)
 {
     fake.offered &= ~VIRTIO_F_EVENT_IDX;
     CHECK(netdev_init());
@@ -472,7 +474,7 @@ NET_TEST(kicks_whenever_the_device_asks_where_there_are_no_event_indices)
     CHECK_EQ(fake.queues[1].notified, 3);
 }
 
-NET_TEST(tokens_come_back_once_and_space_with_them)
+VNET_TEST(tokens_come_back_once_and_space_with_them)
 {
     static bool out[256 + 1];
     static uint16_t at_device[256];
