@@ -26,9 +26,10 @@
 
 struct netdev_info {
     uint8_t mac[6];
-    uint16_t mtu_bytes;     /* largest IP packet, without the Ethernet header */
-    bool transmit_checksum; /* the device fills in TCP and UDP checksums on request (CSUM) */
-    bool receive_checksum;  /* the device may vouch for checksums of received frames (GUEST_CSUM) */
+    uint16_t mtu_bytes;       /* largest IP packet, without the Ethernet header */
+    uint16_t receive_buffers; /* of the ring: who holds them all receives nothing any more */
+    bool transmit_checksum;   /* the device fills in TCP and UDP checksums on request (CSUM) */
+    bool receive_checksum; /* the device may vouch for checksums of received frames (GUEST_CSUM) */
 };
 
 const struct netdev_info *netdev_get_info(void);
@@ -54,7 +55,7 @@ struct netdev_piece {
     uint8_t *bytes;
     uint32_t len;
     uint16_t ring_first; /* for netdev_recycle() only */
-    uint16_t ring_count;
+    uint16_t ring_count; /* of receive_buffers */
     bool more;           /* the next piece goes on with the same frame */
     bool checksum_valid; /* TCP/UDP checksum verified, or known good and not filled in; set on the
                             first piece of a frame, means the whole frame */

@@ -1,9 +1,9 @@
 /*
  * Buffers of the receive ring are not lwIP's to keep. In-order data is gone from them by the end of
  * the batch (turn.c takes it, or copies what cannot be taken yet). What lies out of order lwIP
- * keeps: link_ooseq_pbufs_max() lets it until RETAINED_MAX pieces are held over from earlier
- * batches, or RING_BUFFERS_MAX buffers in all; beyond, it is dropped and sent again by the peer.
- * So a ring of 256 is never held empty, whoever sends what.
+ * keeps, as long as link_ooseq_pbufs_max() lets it: until half of the ring's buffers are held.
+ * Beyond, it is dropped and sent again by the peer. So no ring is ever held empty, whoever sends
+ * what.
  */
 #include "net/link.h"
 
@@ -25,10 +25,9 @@
 #define SEGMENT_AT      (ETHERNET_BYTES + IP_HLEN)
 
 /* Pieces received and not recycled: one batch, and what is held over. */
-#define RECEIVED_MAX     256
-#define RETAINED_MAX     32
-#define RING_BUFFERS_MAX 128
-#define OOSEQ_PBUFS_MAX  16
+#define RECEIVED_MAX    256
+#define HELD_MAX        128 /* ring buffers out of order, of all connections, or half of the ring */
+#define OOSEQ_PBUFS_MAX 16  /* of one connection */
 
 /* Descriptors without which nothing is received: for an answer to each of a batch, and more. */
 #define RECEIVE_SPACE 96
@@ -50,8 +49,8 @@ static struct {
     size_t receive_space;  /* RECEIVE_SPACE, or half of a ring that is smaller */
     size_t in_flight;      /* frames whose tokens are out */
     size_t buffers_held;   /* of the receive ring, in pieces not recycled */
+    size_t buffers_max;    /* of these: with more, nothing is kept out of order */
     unsigned pieces_held;
-    unsigned retained; /* pieces held when the batch began */
     bool to_flush;
     bool checksum_offload;
     u16_t check_flags; /* netif.chksum_flags that concern receiving */
@@ -294,9 +293,7 @@ bool link_flush(void)
 
 u16_t link_ooseq_pbufs_max(void)
 {
-    const bool room =
-        link_state.retained < RETAINED_MAX && link_state.buffers_held <= RING_BUFFERS_MAX;
-    return room ? OOSEQ_PBUFS_MAX : 0;
+    return link_state.buffers_held <= link_state.buffers_max ? OOSEQ_PBUFS_MAX : 0;
 }
 
 static void recycle(const struct netdev_piece *piece)
@@ -437,7 +434,6 @@ size_t link_receive(void)
     struct netdev_piece pieces[NETDEV_PIECES_MAX];
     size_t frames = 0;
 
-    link_state.retained = link_state.pieces_held;
     if (link_state.pieces_held + NETDEV_PIECES_MAX > RECEIVED_MAX ||
         link_space(link_state.receive_space) < link_state.receive_space)
         return 0;
@@ -530,6 +526,7 @@ void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
     }
     const size_t ring = netdev_transmit_space();
     link_state.receive_space = ring / 2 < RECEIVE_SPACE ? ring / 2 : RECEIVE_SPACE;
+    link_state.buffers_max = LWIP_MIN(info->receive_buffers / 2, HELD_MAX);
     memcpy(link_state.self.mac, info->mac, sizeof link_state.self.mac);
 
     const bool added = netif_add(&link_state.netif, &addresses[0], &addresses[1], &addresses[2],

@@ -88,6 +88,7 @@ void fake_netdev_reset(const struct fake_netdev_config *config)
     fake.config = *config;
     memcpy(fake.info.mac, config->mac, sizeof fake.info.mac);
     fake.info.mtu_bytes = config->mtu_bytes;
+    fake.info.receive_buffers = (uint16_t)config->receive_ring;
     fake.info.transmit_checksum = config->transmit_checksum;
     fake.info.receive_checksum = config->receive_checksum;
     fake.buffers = malloc(HEADROOM_BYTES + config->receive_ring * config->receive_buffer_bytes);

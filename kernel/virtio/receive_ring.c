@@ -16,8 +16,9 @@
  * the receiver holds, and ends at the first slot that the device still has: so what is offered goes
  * on where it left off, and is ascending. A slot that was passed over waits until the cursor comes
  * round again, rather than cut a frame in two now and, being out of place among the others, at
- * each lap to come; it costs one buffer for a lap. When the device has less than a quarter left,
- * order gives way.
+ * each lap to come; it costs one buffer for a lap. When the device has less than a quarter left, or
+ * too little for the largest frame, order gives way: a device that waits for buffers for one frame
+ * delivers none of those behind it.
  *
  * SLOT_BYTES. 4,032 is 63 cache lines: 256 slots are under 1 MiB, a 64 KiB frame takes 17 (each
  * costs the host an address translation), and since 63 is odd the headers of successive frames fall
@@ -41,8 +42,11 @@
 #define REFILL_SLOTS 16
 
 _Static_assert(SLOT_BYTES % VIRTQ_CACHE_LINE == 0, "slots begin on a cache line");
-_Static_assert((65535 + sizeof(struct virtio_net_header)) / SLOT_BYTES + 1 <= NETDEV_PIECES_MAX,
-               "the largest frame fits the caller's pieces");
+/* What the largest frame takes, as virtio 1.2 reckons it (5.1.6.3.1: 65,562 bytes). */
+#define FRAME_SLOTS_MAX (65562 / SLOT_BYTES + 1)
+
+_Static_assert(FRAME_SLOTS_MAX <= NETDEV_PIECES_MAX, "the largest frame fits the caller's pieces");
+_Static_assert(FRAME_SLOTS_MAX <= RECEIVE_RING_SIZE_MIN / 2, "and what nobody may hold");
 
 static inline uint8_t *slot_bytes(const struct receive_ring *ring, uint16_t slot)
 {
@@ -125,7 +129,7 @@ void receive_ring_refill(struct receive_ring *ring)
     const uint16_t left = virtq_in_flight(&ring->q);
 
     if (ring->idle_count >= REFILL_SLOTS || left < ring->size / 2)
-        offer_idle(ring, left < ring->size / 4);
+        offer_idle(ring, left < ring->size / 4 || left < FRAME_SLOTS_MAX);
 }
 
 /* The buffer at the front of the used ring; VIRTQ_NONE if it cannot be: the queue is broken. */

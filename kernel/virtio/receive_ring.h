@@ -11,7 +11,7 @@
 #include "kernel/netdev.h"
 #include "kernel/virtio/virtqueue.h"
 
-#define RECEIVE_RING_SIZE_MIN   64u  /* room for a 64 KiB frame, and for another meanwhile */
+#define RECEIVE_RING_SIZE_MIN   64u  /* a 64 KiB frame fits the half that nobody may hold */
 #define RECEIVE_RING_SIZE_MAX   256u /* QEMU's default */
 #define RECEIVE_RING_SLOT_BYTES 4032u
 

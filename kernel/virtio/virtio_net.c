@@ -248,6 +248,7 @@ static bool take_memory(void)
                   net.device->name, size, transmit.size, RECEIVE_RING_SIZE_MIN, TRANSMIT_SIZE_MIN);
         return false;
     }
+    net.info.receive_buffers = size;
     net.receive_memory = memory_take(VIRTQ_BYTES(size), VIRTQ_ALIGN_BYTES, "receive ring");
     net.transmit_memory =
         memory_take(VIRTQ_BYTES(transmit.size), VIRTQ_ALIGN_BYTES, "transmit ring");

@@ -20,6 +20,7 @@ const uint8_t wire_server_mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 static const struct netdev_info info = {
     .mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56},
     .mtu_bytes = 1500,
+    .receive_buffers = SLOTS,
     .transmit_checksum = true,
     .receive_checksum = true,
 };

@@ -7,7 +7,7 @@
 #include "net/pool.h"
 #include "tests/net/rig.h"
 
-static struct peer peer, many[9];
+static struct peer peer, many[32];
 static struct rig_segment received;
 
 /* ---- the ring is full ---- */
@@ -130,6 +130,44 @@ NET_TEST(pieces_that_follow_one_another_are_freed_together)
     pbuf_free(held[0]);
     rig_poll();
     EXPECT_EQ(fake_netdev_receive_free(), 256);
+}
+
+/*
+ * As many octets, each in a segment of its own and with one missing before it, as the ring has
+ * buffers; and again, when some were dropped.
+ */
+static void hold_what_can_be_held(unsigned ring)
+{
+    const unsigned peers = ring / 8;
+    const struct server_config config = rig_config(64);
+    struct fake_netdev_config device = fake_netdev_default;
+    device.receive_ring = ring;
+    rig_start(&config, &device);
+    peers_connect(many, peers, 6000);
+    for (uint32_t round = 0; round < 4; round++) {
+        for (unsigned sent = 0; fake_netdev_receive_free() > 0; sent++) {
+            struct peer *const sender = &many[sent % peers];
+            peer_segment(sender, ACK, sender->next + 1 + 2 * (sent / peers), sender->expected, "e",
+                         1);
+        }
+        rig_poll();
+        EXPECT(fake_netdev_receive_free() >= ring / 2);
+        EXPECT(fake_netdev_receive_free() < ring);
+    }
+    peer_init(&peer, 5000);
+    peer_connect(&peer);
+    peer_send(&peer, "e\n");
+    peer_expect(&peer, "ok\n");
+}
+
+NET_TEST(half_of_the_ring_is_not_held_by_what_lies_out_of_order)
+{
+    hold_what_can_be_held(256);
+}
+
+NET_TEST(half_of_the_smallest_ring_is_not_held_by_what_lies_out_of_order)
+{
+    hold_what_can_be_held(64);
 }
 
 /* There is a record for each, and for the most that one frame can have. */

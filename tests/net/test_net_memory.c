@@ -159,27 +159,6 @@ NET_TEST(half_open_connections_do_not_hide_readers_that_never_read)
     EXPECT_EQ(conns_count(CONN_HALF_OPEN), 450); /* none of these gave way */
 }
 
-NET_TEST(data_out_of_order_does_not_empty_the_ring)
-{
-    rig_start_default(1000);
-    static struct peer senders[300];
-    peers_connect(senders, 300, 6000);
-    for (unsigned round = 0; round < 20; round++) {
-        for (unsigned i = 0; i < 300; i++) {
-            peer_segment(&senders[i], ACK, senders[i].next + 2 + 2 * round, senders[i].expected,
-                         "e\n", 2);
-            if (i % 50 == 49)
-                rig_poll();
-        }
-    }
-    /* 32 pieces, before what a batch brings. */
-    EXPECT(fake_netdev_receive_free() > 256 - 32 - 50);
-    peer_init(&peer, 5000);
-    peer_connect(&peer);
-    peer_send(&peer, "e\n");
-    peer_expect(&peer, "ok\n");
-}
-
 NET_TEST(data_out_of_order_is_kept_however_much_has_come_before)
 {
     rig_start_default(16);

@@ -36,8 +36,12 @@ static void draw_appliance(void)
     profile.transmit_checksum = prng_permille(600);
     profile.receive_checksum = prng_permille(600);
     profile.transmit_ring = prng_permille(700) ? 256 : prng_scale(32, 256);
-    profile.receive_ring = prng_permille(800) ? 256 : prng_scale(256, 1024);
+    profile.receive_ring = prng_permille(600) ? 256 : prng_scale(64, 1024);
+    if (prng_permille(150))
+        profile.receive_ring = 64; /* the smallest that the driver accepts */
     profile.receive_buffer_bytes = prng_permille(700) ? 2048 : prng_scale(256, 2048);
+    if (profile.receive_ring < 256) /* as of the real one, half must take the largest frame */
+        profile.receive_buffer_bytes = 4032;
     profile.scatter = perhaps(300, 1, 8);
 }
 

@@ -328,6 +328,42 @@ VNET_TEST(order_gives_way_when_the_device_is_short_of_buffers)
     CHECK_EQ(device_waiting(0), 256);
 }
 
+static void receive_small_frames(size_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(device_deliver(i, 100, 0));
+    CHECK_EQ(netdev_receive(pieces, PIECES), count);
+}
+
+/*
+ * Half of it is held while the cursor passes over, and given back; then a quarter is held. The
+ * device has the last quarter: what else is idle lies behind that, out of order.
+ */
+VNET_TEST(half_of_the_smallest_ring_is_enough_for_the_largest_frame)
+{
+    enum { SIZE = RECEIVE_RING_SIZE_MIN };
+    static struct netdev_piece held[SIZE / 2];
+
+    fake.queues[0].size_max = SIZE;
+    CHECK(netdev_init());
+    CHECK_EQ(netdev_get_info()->receive_buffers, SIZE);
+    receive_small_frames(SIZE / 2);
+    memcpy(held, pieces, sizeof(held));
+    receive_small_frames(1);
+    recycle(pieces, 1);
+    netdev_flush();
+    recycle(held, SIZE / 2);
+    netdev_flush();
+    receive_small_frames(SIZE / 4);
+    netdev_flush();
+    memcpy(held, pieces, sizeof(held) / 2);
+    CHECK(device_deliver(7, 65562 - HEADER, 0));
+    const size_t count = netdev_receive(pieces, PIECES);
+    CHECK(is_frame(pieces, count, 7, 65562 - HEADER));
+    recycle(pieces, count);
+    recycle(held, SIZE / 4);
+}
+
 /* A receiver that holds frames for as long as it likes and gives them back in any order. */
 VNET_TEST(receiver_may_hold_and_return_in_any_order)
 {
