@@ -84,9 +84,9 @@ boot_start:
     movl %eax, %cr4
     movl $boot_pml4, %eax
     movl %eax, %cr3
-    movl $MSR_EFER, %ecx
-    rdmsr
-    orl $(EFER_LME | EFER_NXE), %eax
+    movl $MSR_EFER, %ecx            /* whole: without SYSCALL, whatever a loader has left */
+    movl $(EFER_LME | EFER_NXE), %eax
+    xorl %edx, %edx
     wrmsr
     movl %cr0, %eax
     andl $~(CR0_EM | CR0_TS), %eax
@@ -121,9 +121,6 @@ boot_long_mode:
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
-    xorl %eax, %eax
-    movl %eax, %fs
-    movl %eax, %gs
     movl $__ring0_stack_top, %esp
     movl %esi, %ebx                 /* hvm_start_info; ring0_init() keeps EBX */
     call ring0_init
@@ -171,7 +168,8 @@ boot_cpu_unfit_text:
      * its sections; the rest for ring 3, not executable.
      */
     .section .data.boot, "aw"
-    .globl boot_pdpt, boot_pd
+    .globl boot_pdpt, boot_pd, boot_image_bytes_max
+    .set boot_image_bytes_max, IMAGE_ENTRIES * LARGE_BYTES
     .balign 4096
 boot_pml4:
     .quad boot_pdpt + PAGE_PRESENT + PAGE_WRITE + PAGE_USER + PAGE_ACCESSED

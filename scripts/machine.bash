@@ -56,16 +56,33 @@ machine_use() {
 
 # What the answer depends on, but for what changes only when the host boots.
 machine_fingerprint() {
-    { cat "$1" && echo "$MACHINE" && uname -a && "$qemu" --version &&
+    { cat "$1" scripts/machine.bash && echo "$MACHINE" && uname -a && "$qemu" --version &&
         stat -L -c '%Y' "$(command -v "$qemu")" && cat /proc/sys/kernel/random/boot_id; } 2>&1 |
         sha256sum | cut -c 1-16
 }
 
+# machine_probe IMAGE FILE: what QEMU says while it boots the image under KVM goes to the file. The
+# image ends itself before it serves. In the background, so that a signal ends the wait; the kernel
+# ends QEMU if this shell is killed.
+machine_probe() {
+    local pid
+
+    machine_use kvm
+    machine_network hubport,id=n0,hubid=0
+    timeout --foreground --kill-after=1 "$probe_seconds" setpriv --pdeathsig KILL -- \
+        "$qemu" "${machine[@]}" -m 64M -kernel "$1" -append 'ip=198.18.0.2/24 after-boot=stop' \
+        -serial stdio >"$2" 2>&1 </dev/null &
+    pid=$!
+    trap 'kill -KILL $pid; exit 130' INT TERM HUP
+    wait $pid
+}
+
 # machine_boots_under_kvm IMAGE: neither /dev/kvm nor the processor's flags prove that it works. So
-# the image is booted, and ends itself before it serves. A host that is too busy for that is not
-# remembered. Sets accelerator_why.
+# the image is booted. The answer is remembered for this image and host; that it took too long, which
+# may be for other work, for some minutes only. Sets accelerator_why.
 machine_boots_under_kvm() {
-    local image=$1 seconds=60 status=0 said known
+    local image=$1 status=0 said known
+    local probe_seconds=60 forget_minutes=10
 
     if ! { : <>/dev/kvm; } 2>/dev/null; then
         accelerator_why='/dev/kvm cannot be opened'
@@ -74,22 +91,28 @@ machine_boots_under_kvm() {
     fi
     machine_state
     known=$state/kvm.$(machine_fingerprint "$image")
-    if [ ! -s "$known" ]; then
-        machine_use kvm
-        machine_network hubport,id=n0,hubid=0
-        said=$(setpriv --pdeathsig KILL timeout --kill-after=1 "$seconds" "$qemu" "${machine[@]}" \
-            -m 64M -kernel "$image" -append 'ip=198.18.0.2/24 after-boot=stop' \
-            -serial stdio 2>&1 </dev/null) || status=$?
+    find "$state" -maxdepth 1 -name 'kvm.*.slow' -mmin +$forget_minutes -delete
+    if [ -e "$known.slow" ]; then
+        accelerator_why=$(cat "$known.slow")
+        return 1
+    fi
+    if [ ! -e "$known" ]; then
+        find "$state" -maxdepth 1 -name 'kvm.*' -mtime +1 -delete # of other images
+        said=$(mktemp "$state/probe.XXXXXX")
+        (machine_probe "$image" "$said") || status=$?
+        [ $status != 130 ] || { rm -f "$said"; exit 130; }
         if [ "$(machine_status $status)" = 0 ]; then
-            echo 'yes' >"$known"
-        elif [ $status = 124 ]; then
-            accelerator_why="under KVM the image did not boot within $seconds s"
-            return 1
+            echo 'yes' >"$said.answer"
+        elif [ $status = 124 ] || [ $status = 137 ]; then
+            echo "under KVM the image did not boot within $probe_seconds s" >"$said.answer"
+            known=$known.slow
         else
-            said=$(tr -d '\r' <<<"$said" | grep -am 1 -iE 'error|panic|trap|fail|denied' ||
-                echo "QEMU ended with status $status")
-            echo "under KVM the image does not boot: ${said:0:100}" >"$known"
+            { tr -d '\r' <"$said" | grep -am 1 -iE 'error|panic|trap|fail|denied' ||
+                echo "QEMU ended with status $status"; } |
+                sed 's/^/under KVM the image does not boot: /; s/\(.\{130\}\).*/\1.../' >"$said.answer"
         fi
+        mv "$said.answer" "$known"
+        rm -f "$said"
     fi
     accelerator_why=$(cat "$known")
     [ "$accelerator_why" = yes ] || return 1

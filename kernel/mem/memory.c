@@ -73,7 +73,7 @@ static void give_tables(struct ram_range image)
     const uint64_t start = best->start;
 
     best->start += count * PAGE_BYTES;
-    if (!ring0_call(RING0_TABLES, start, best->start))
+    if (!ring0_call(RING0_USE_TABLES, start, best->start))
         panic("memory: ring 0 refuses its page tables");
 }
 

@@ -10,7 +10,7 @@
 #include "kernel/plat/console.h"
 #include "kernel/ring0/ring0.h"
 
-enum { DEBUG_EXIT_PORT = 0xf4, KEYBOARD_COMMAND_PORT = 0x64, KEYBOARD_PULSE_RESET = 0xfe };
+enum { DEBUG_EXIT_PORT = 0xf4 };
 
 /* ACPI 6.5, 4.8.3.2.1 PM1 control registers; 4.8.3.7 sleep control register. */
 enum {
@@ -72,8 +72,6 @@ void power_off(int status)
     console_flush();
     cpu_out32(DEBUG_EXIT_PORT, status == POWER_STATUS_GOOD ? POWER_EXIT_GOOD : POWER_EXIT_FAILED);
     acpi_power_off();
-    cpu_out8(KEYBOARD_COMMAND_PORT, KEYBOARD_PULSE_RESET);
-    wait_for_the_vmm();
     (void)ring0_call(RING0_RESET, 0, 0);
     for (;;)
         cpu_halt();

@@ -3,25 +3,36 @@
 #include "kernel/ring0/paging.h"
 #include "kernel/ring0/privileged.h"
 #include "kernel/ring0/ring0.h"
+#include "kernel/ring0/setup.h"
 
 extern const uint8_t __text_start[], __text_end[];
 extern const uint8_t __data_start[], __data_end[];
 
 /* ---- the list ---- */
 
+enum { IN = 1, OUT = 2 };
+
 struct port_range {
     uint16_t first, last;
+    uint8_t ways;    /* IN, OUT or both */
     bool after_boot; /* may be used when the boot is over, too */
 };
 
+/*
+ * No more than the drivers need. The 8042, for one, would let whoever may write to it mask a bit of
+ * every physical address, those of page tables too (the A20 gate).
+ */
 static const struct port_range listed[] = {
-    {0x21, 0x21, false},                        /* the 8259s' masks */
-    {0xa1, 0xa1, false},   {0x40, 0x43, false}, /* the 8254: the clock is measured by it */
-    {0xcf8, 0xcff, false},                      /* PCI configuration */
-    {0x60, 0x60, true},                         /* the 8042: Ctrl-Alt-Del, reset */
-    {0x64, 0x64, true},    {0x70, 0x71, true},  /* the RTC */
-    {0xf4, 0xf7, true},                         /* QEMU's isa-debug-exit */
-    {0x3f8, 0x3ff, true},                       /* the console, COM1 */
+    {0x21, 0x21, IN | OUT, false}, /* the 8259s' masks */
+    {0xa1, 0xa1, IN | OUT, false},
+    {0x40, 0x43, IN | OUT, false},   /* the 8254: the clock is measured by it */
+    {0xcf8, 0xcff, IN | OUT, false}, /* PCI configuration */
+    {0x60, 0x60, IN, true},          /* the 8042: Ctrl-Alt-Del */
+    {0x64, 0x64, IN, true},
+    {0x70, 0x70, OUT, true}, /* the RTC: which register; it is not set */
+    {0x71, 0x71, IN, true},
+    {0xf4, 0xf7, OUT, true},        /* QEMU's isa-debug-exit */
+    {0x3f8, 0x3ff, IN | OUT, true}, /* the console, COM1 */
 };
 
 #define LISTED_COUNT (sizeof listed / sizeof listed[0])
@@ -43,21 +54,22 @@ enum {
 
 static bool sealed;
 
-static bool range_covers(const struct port_range *range, uint32_t first, uint32_t last)
+static bool range_covers(const struct port_range *range, uint32_t first, uint32_t last, uint8_t way)
 {
-    return first >= range->first && last <= range->last && (!sealed || range->after_boot);
+    return first >= range->first && last <= range->last && (range->ways & way) != 0 &&
+           (!sealed || range->after_boot);
 }
 
-static bool may_use(uint16_t port, unsigned width)
+static bool may_use(uint16_t port, unsigned width, uint8_t way)
 {
     const uint32_t last = port + width - 1u;
 
     for (size_t i = 0; i < LISTED_COUNT; i++) {
-        if (range_covers(&listed[i], port, last))
+        if (range_covers(&listed[i], port, last, way))
             return true;
     }
     for (size_t i = 0; i < allowed_count; i++) {
-        if (range_covers(&allowed[i], port, last))
+        if (range_covers(&allowed[i], port, last, way))
             return true;
     }
     return false;
@@ -69,7 +81,7 @@ static bool allow_ports(uint64_t first, uint64_t count, bool after_boot)
         count > UINT16_MAX + 1u - first)
         return false;
     allowed[allowed_count++] =
-        (struct port_range){(uint16_t)first, (uint16_t)(first + count - 1), after_boot};
+        (struct port_range){(uint16_t)first, (uint16_t)(first + count - 1), IN | OUT, after_boot};
     return true;
 }
 
@@ -79,7 +91,7 @@ void gate_seal(void)
 }
 
 /* True if `bytes` bytes at the address are variables of ring 3's in the image. */
-static bool is_data(uint64_t address, uint64_t bytes)
+static bool is_ring3_data(uint64_t address, uint64_t bytes)
 {
     const uint64_t start = (uint64_t)(uintptr_t)__data_start;
     const uint64_t end = (uint64_t)(uintptr_t)__data_end;
@@ -167,7 +179,7 @@ static bool out_string(uint16_t port, struct trap_frame *frame)
 {
     const uint64_t address = frame->rsi, count = frame->rcx;
 
-    if (count > OUT_STRING_BYTES_MAX || !is_data(address, count))
+    if (count > OUT_STRING_BYTES_MAX || !is_ring3_data(address, count))
         return false;
     cpu_out8_string(port, (const void *)(uintptr_t)address, count);
     frame->rsi += count;
@@ -179,7 +191,7 @@ static bool port_operation(const struct gate_instruction *instruction, struct tr
 {
     const uint16_t port = instruction->port_is_in_dx ? (uint16_t)frame->rdx : instruction->port;
 
-    if (!may_use(port, instruction->width))
+    if (!may_use(port, instruction->width, instruction->operation == GATE_IN ? IN : OUT))
         return false;
     if (instruction->operation == GATE_OUT_STRING)
         return out_string(port, frame);
@@ -190,20 +202,11 @@ static bool port_operation(const struct gate_instruction *instruction, struct tr
     return true;
 }
 
-static __attribute__((noreturn)) void reset(void)
-{
-    const struct table_pointer no_idt = {0, 0};
-
-    load_idt(&no_idt);
-    for (;;)
-        __asm__ volatile("int3");
-}
-
 static bool write_kvmclock(uint32_t msr, uint64_t value)
 {
     const uint64_t address = value & ~(uint64_t)MSR_KVM_FLAG;
 
-    if (!is_data(address, MSR_KVM_BYTES_MAX))
+    if (!is_ring3_data(address, MSR_KVM_BYTES_MAX))
         return false;
     cpu_write_msr(msr, value);
     return true;
@@ -225,15 +228,14 @@ static bool call(struct trap_frame *frame)
     const uint64_t first = frame->rdi, second = frame->rsi;
 
     if ((uint32_t)frame->rcx == RING0_RESET)
-        reset();
+        setup_reset();
     if (sealed)
         return false;
     switch ((uint32_t)frame->rcx) {
     case MSR_KVM_SYSTEM_TIME:
-    case MSR_KVM_WALL_CLOCK:
         return write_kvmclock((uint32_t)frame->rcx,
                               (uint32_t)frame->rax | (uint64_t)(uint32_t)frame->rdx << 32);
-    case RING0_TABLES:
+    case RING0_USE_TABLES:
         frame->rax = paging_use_tables(first, second);
         return true;
     case RING0_MAP_RAM:

@@ -32,6 +32,7 @@
 #define GIANT_BYTES    (1ULL << 30) /* what a table of level 2 maps */
 #define WINDOW_END     (1ULL << 32) /* of what start.S has mapped */
 #define ADDRESS_END    (1ULL << 46)
+#define FIRST_MIB      (1ULL << 20)
 #define BOOT_IMAGE_END (16ULL << 20) /* BOOT_IMAGE_BYTES_MAX of boot/image.ld */
 #define ENTRIES        512
 
@@ -219,11 +220,11 @@ void paging_init(void)
 
 static bool is_pages(struct range range)
 {
-    return range.start < range.end && range.end <= ADDRESS_END && range.start % PAGE_BYTES == 0 &&
-           range.end % PAGE_BYTES == 0;
+    return range.start >= FIRST_MIB && range.start < range.end && range.end <= ADDRESS_END &&
+           range.start % PAGE_BYTES == 0 && range.end % PAGE_BYTES == 0;
 }
 
-static bool is_rings(struct range range)
+static bool is_ring0s_own(struct range range)
 {
     const struct range image = {address_of(__image_start), address_of(__image_end)};
 
@@ -235,7 +236,7 @@ bool paging_use_tables(uint64_t start, uint64_t end)
     const struct range given = {start, end};
     uint64_t *const root_before = root;
 
-    if (pool.end != 0 || !is_pages(given) || is_rings(given) || end > WINDOW_END)
+    if (pool.end != 0 || !is_pages(given) || is_ring0s_own(given) || end > WINDOW_END)
         return false;
     unused = given;
     root = table_new();
@@ -252,7 +253,7 @@ bool paging_map(uint64_t start, uint64_t end, enum paging_kind kind)
 {
     const struct range range = {start, end};
 
-    return pool.end != 0 && is_pages(range) && !is_rings(range) &&
+    return pool.end != 0 && is_pages(range) && !is_ring0s_own(range) &&
            map(start, end, kind == PAGING_RAM ? FLAGS_DATA : FLAGS_DEVICE);
 }
 

@@ -24,6 +24,11 @@ static inline void load_idt(const struct table_pointer *pointer)
     __asm__ volatile("lidt %0" : : "m"(*pointer));
 }
 
+static inline void load_ldt(uint16_t selector)
+{
+    __asm__ volatile("lldt %0" : : "r"(selector));
+}
+
 static inline void load_task(uint16_t selector)
 {
     __asm__ volatile("ltr %0" : : "r"(selector));

@@ -44,7 +44,7 @@ _Static_assert(sizeof(struct trap_frame) == 23 * 8, "entry.S counts on it");
 enum ring0_call {
     /* RDI to RSI: pages below 4 GiB, outside of the image, that become page tables. Ends the map of
        the first 4 GiB that the boot began with: from here on only what is asked for is mapped. */
-    RING0_TABLES = 0x74616c00,
+    RING0_USE_TABLES = 0x74616c00,
     /* Maps whole pages, RDI to RSI, one to one: RAM, or (uncached) device registers. Refused: what
        overlaps the image or the tables, what is mapped otherwise, and want of tables. */
     RING0_MAP_RAM,

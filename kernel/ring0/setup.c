@@ -14,6 +14,7 @@
 #include "kernel/ring0/paging.h"
 #include "kernel/ring0/privileged.h"
 #include "kernel/ring0/ring0.h"
+#include "kernel/ring0/setup.h"
 
 /* SDM vol. 3, 6.14.1: a gate of the IDT in long mode. */
 struct trap_gate {
@@ -56,6 +57,8 @@ enum { RFLAGS_ALWAYS_ONE = 2 };
 enum { NESTED_MAX = 3 };
 enum { GDT_ENTRIES = 7 };
 
+#define NOT_CANONICAL (1ULL << 63)
+
 /* Read-only when ring0_init() is done. */
 #define CONSTANT_AFTER_INIT __attribute__((section(".ring0.const")))
 
@@ -64,14 +67,11 @@ extern const uint8_t __ring0_stacks_start[]; /* three times: guard page, a page 
 extern const uint8_t __trap_stack_guard[];
 extern uint8_t __trap_stack_top[];
 
-void ring0_init(void);
-void ring0_trap(struct trap_frame *frame);
-
 static CONSTANT_AFTER_INIT struct trap_gate idt[TRAP_VECTORS] = {0};
 static CONSTANT_AFTER_INIT struct task_state task = {0};
 static CONSTANT_AFTER_INIT uint64_t gdt[GDT_ENTRIES] = {0};
 
-static unsigned nested; /* traps of ring 3's trap handler, one within the other */
+static unsigned nested; /* traps of ring 3's trap handler, or of ring 0, one after the other */
 
 static uint64_t address_of(const void *pointer)
 {
@@ -98,6 +98,7 @@ static void gdt_init(void)
     gdt[TASK / 8 + 1] = base >> 32;
     load_gdt(&pointer); /* the selectors in use mean the same in it */
     load_task(TASK);
+    load_ldt(0); /* at reset it is the first 64 KiB of memory */
 }
 
 static void idt_init(void)
@@ -137,14 +138,28 @@ void ring0_init(void)
     forbid_execution_of_ring3();
 }
 
+void setup_reset(void)
+{
+    enum { KEYBOARD = 0x64, PULSE_RESET = 0xfe };
+    const struct table_pointer no_idt = {0, 0};
+
+    cpu_out8(KEYBOARD, PULSE_RESET);
+    load_idt(&no_idt);
+    for (;;) /* a general protection fault that cannot be delivered; kvm_pvm has no INT3 here */
+        (void)*(const volatile uint8_t *)NOT_CANONICAL;
+}
+
 static __attribute__((noreturn)) void give_up(void)
 {
-    enum { DEBUG_EXIT = 0xf4, EXIT_FAILED = 0x11, KEYBOARD = 0x64, PULSE_RESET = 0xfe };
+    enum { DEBUG_EXIT = 0xf4, EXIT_FAILED = 0x11 };
 
     cpu_out32(DEBUG_EXIT, EXIT_FAILED);
-    cpu_out8(KEYBOARD, PULSE_RESET);
-    for (;;)
-        cpu_halt();
+    setup_reset();
+}
+
+static bool is_ring3(const struct trap_frame *frame)
+{
+    return (frame->cs & RING0_PRIVILEGE_MASK) != 0;
 }
 
 /*
@@ -158,7 +173,7 @@ static void hand_over(struct trap_frame *frame)
     const bool from_handler =
         frame->rsp >= address_of(__trap_stack_guard) && frame->rsp <= address_of(__trap_stack_top);
 
-    nested = from_handler ? nested + 1 : 0;
+    nested = from_handler || !is_ring3(frame) ? nested + 1 : 0;
     if (nested > NESTED_MAX)
         give_up();
     copy_words(copy, frame, sizeof *frame / 8);
@@ -170,12 +185,9 @@ static void hand_over(struct trap_frame *frame)
     frame->ss = RING3_DATA;
 }
 
-/* Called by entry.S. What *frame says on return is where it goes on. */
 void ring0_trap(struct trap_frame *frame)
 {
-    const bool from_ring3 = (frame->cs & RING0_PRIVILEGE_MASK) != 0;
-
-    if (from_ring3 && frame->vector == TRAP_GENERAL_PROTECTION && frame->error_code == 0 &&
+    if (is_ring3(frame) && frame->vector == TRAP_GENERAL_PROTECTION && frame->error_code == 0 &&
         gate_serve(frame))
         return;
     hand_over(frame);

@@ -156,7 +156,7 @@ static struct measurement measure(const struct counter *counter, const struct re
     return m;
 }
 
-static bool kvmclock_is_used;
+static bool kvmclock_works, kvmclock_is_used; /* since clock_prepare(), since clock_init() */
 
 static bool hz_is_plausible(uint64_t hz)
 {
@@ -221,7 +221,7 @@ static struct measurement measure_by_pit(uint64_t error_ppm_max)
 
 static uint64_t hz_by_name(const char **source)
 {
-    if (kvmclock_is_used) {
+    if (kvmclock_works) {
         *source = "kvmclock";
         return kvmclock_tsc_hz();
     }
@@ -364,7 +364,7 @@ void clock_follow_rtc(void)
 
 void clock_prepare(void)
 {
-    kvmclock_is_used = kvmclock_init() && hz_is_plausible(kvmclock_tsc_hz());
+    kvmclock_works = kvmclock_init() && hz_is_plausible(kvmclock_tsc_hz());
     named = (struct measurement){hz_by_name(&clock_source), 0};
     if (hz_is_plausible(named.hz))
         return;
@@ -380,8 +380,9 @@ void clock_prepare(void)
 void clock_init(uint64_t entry_tsc)
 {
     set_hz(find_hz(ERROR_AT_FIRST_PPM).hz, entry_tsc, 0);
-    if (kvmclock_is_used)
+    if (kvmclock_works)
         clock_base_ns = ns_at(cpu_tsc()) - kvmclock_ns();
+    kvmclock_is_used = kvmclock_works;
     wall_read(clock_ns());
 }
 

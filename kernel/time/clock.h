@@ -1,9 +1,9 @@
 /*
  * Time: nanoseconds since boot, and the wall clock where the machine has one.
  *
- * clock_ns() reads the TSC and nothing else. How fast that is, is known, in this order of
- * preference, by: CPUID leaf 0x15, the hypervisor's leaf 0x40000010, ACPI's power management timer,
- * the PIT. A machine that has none of them stops with a message.
+ * clock_ns() reads the TSC, and where there is kvmclock its page. How fast the TSC is, is known, in
+ * this order of preference, by: kvmclock, CPUID leaf 0x15, the hypervisor's leaf 0x40000010, ACPI's
+ * power management timer, the PIT. A machine that has none of them stops with a message.
  *
  * Measuring takes time, which is the boot's: it begins in clock_prepare(), is good to 2 % after
  * clock_init(), and to 1,000 ppm after clock_settle(). (Not where each look at a timer takes 10 µs

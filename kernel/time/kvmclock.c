@@ -44,15 +44,17 @@ static uint64_t shifted(uint64_t value, int8_t shift)
 uint64_t kvmclock_ns(void)
 {
     uint32_t version;
-    uint64_t ns;
+    uint64_t ns, cycles;
 
     /* KVM writes while this processor is stopped: no more than one of these is in vain. */
     do {
         version = page.version;
-        ns = page.system_time +
-             (uint64_t)((unsigned __int128)shifted(cpu_tsc() - page.tsc_timestamp, page.tsc_shift) *
-                            page.tsc_to_system_mul >>
-                        32);
+        cycles = cpu_tsc() - page.tsc_timestamp;
+        if ((int64_t)cycles < 0) /* of a TSC that is behind the one that KVM has read */
+            cycles = 0;
+        ns = page.system_time + (uint64_t)((unsigned __int128)shifted(cycles, page.tsc_shift) *
+                                               page.tsc_to_system_mul >>
+                                           32);
     } while (version != page.version);
     return ns;
 }

@@ -57,7 +57,7 @@ MODULES = [
 ]
 # Where the processor, or the time that an exit takes, makes a difference.
 MODULES_UNDER_KVM = ["test_api", "test_edges", "test_connections", "test_limits", "test_load",
-                     "test_abuse_tcp", "test_boot"]
+                     "test_abuse_tcp", "test_boot", "test_clock"]
 
 
 def parse_arguments():
@@ -135,12 +135,13 @@ def main():
     if not os.access(arguments.elf, os.R_OK):
         print(f"e2e: {arguments.elf}: no such image", file=sys.stderr)
         return 2
-    why_not = qemu.why_not_kvm(arguments.elf) if arguments.accel == "kvm" else None
-    if why_not:
-        print(f"e2e: skipped: no KVM here ({why_not})")
-        print("e2e: 0 passed, 0 failed, 1 skipped")
-        return 0
     if INSIDE not in os.environ:
+        # Out here, where who asks is who he is. Most of the machines are microvms: machine.py.
+        why_not = arguments.accel == "kvm" and qemu.why_not_kvm(arguments.elf, "microvm")
+        if why_not:
+            print(f"e2e: skipped: no KVM here ({why_not})")
+            print("e2e: 0 passed, 0 failed, 1 skipped")
+            return 0
         return run_in_namespaces()
     prepare_namespaces()
     return run_modules(arguments)

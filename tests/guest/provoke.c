@@ -95,6 +95,16 @@ static void configure_pci_after_boot(void)
     (void)cpu_in32(0xcf8);
 }
 
+/* Would let the next write to port 0x60 take a bit from every physical address. */
+static void open_a20_gate(void)
+{
+    const uint16_t keyboard_command = 0x64;
+    const uint8_t write_output_port = 0xd1;
+
+    kernel_boot_is_over();
+    cpu_out8(keyboard_command, write_output_port);
+}
+
 static void execute_data(void)
 {
     static uint8_t code[1] = {0xc3};
@@ -184,6 +194,7 @@ __attribute__((constructor)) static void provoke(void)
         {"provoke=cr0", write_cr0},
         {"provoke=port", read_unlisted_port},
         {"provoke=map-late", map_after_boot},
+        {"provoke=a20", open_a20_gate},
         {"provoke=pci-late", configure_pci_after_boot},
     };
     const char *const given = strstr(kernel_command_line(), "provoke=");

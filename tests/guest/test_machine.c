@@ -149,6 +149,11 @@ static void read_port(void *argument)
     (void)cpu_in8((uint16_t)(uintptr_t)argument);
 }
 
+static void write_port(void *argument)
+{
+    cpu_out8((uint16_t)(uintptr_t)argument, 0);
+}
+
 static void load_idt(void *argument)
 {
     uint8_t pointer[10] = {0};
@@ -166,6 +171,8 @@ static bool is_refused(void (*fn)(void *), uintptr_t argument)
 TEST(machine_refuses_ring_3_what_is_privileged)
 {
     const uintptr_t efer = 0xc0000080, post_port = 0x80, above_com1 = 0x400;
+    const uintptr_t keyboard_data = 0x60, keyboard_command = 0x64; /* the A20 gate, a reset */
+    const uintptr_t rtc_index = 0x70, rtc_data = 0x71;
 
     CHECK(is_refused(clear_interrupts, 0));
     CHECK(is_refused(set_interrupts, 0));
@@ -174,6 +181,10 @@ TEST(machine_refuses_ring_3_what_is_privileged)
     CHECK(is_refused(read_msr, efer));
     CHECK(is_refused(read_port, post_port));
     CHECK(is_refused(read_port, above_com1));
+    CHECK(is_refused(read_port, rtc_index));
+    CHECK(is_refused(write_port, rtc_data));
+    CHECK(is_refused(write_port, keyboard_data));
+    CHECK(is_refused(write_port, keyboard_command));
     CHECK(is_refused(load_idt, 0));
 }
 
@@ -182,7 +193,7 @@ TEST(machine_refuses_ring_3_to_map_what_is_ring_0s)
     CHECK(!ring0_call(RING0_MAP_RAM, at(__ring0_data_start), at(__ring0_data_end)));
     CHECK(!ring0_call(RING0_MAP_RAM, at(__image_end), at(__image_end) + 4096));
     CHECK(!ring0_call(RING0_MAP_DEVICE, at(__ring0_text_start), at(__ring0_text_end)));
-    CHECK(!ring0_call(RING0_TABLES, 64 << 20, 65 << 20)); /* a second time */
+    CHECK(!ring0_call(RING0_USE_TABLES, 64 << 20, 65 << 20)); /* a second time */
 }
 
 /* ---- the stack ---- */

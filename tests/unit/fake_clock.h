@@ -223,7 +223,7 @@ static inline void set_up(void)
     fake.exit_cycles = 5000;
     clock_base_tsc = clock_base_ns = clock_scale = clock_last_tsc = clock_last_ns = 0;
     pm_timer_first = pit_first = (struct reading){0, 0, 0};
-    pm_timer_begun = pit_begun = kvmclock_is_used = false;
+    pm_timer_begun = pit_begun = kvmclock_works = kvmclock_is_used = false;
 }
 
 static inline void set_up_pm_timer(void)

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <setjmp.h>
+
 #include "kernel/ring0/privileged.h"
 #include "kernel/ring0/ring0.h"
 
@@ -20,7 +22,7 @@
 #define cpu_write_msr            fake_write_msr
 #define cpu_cpuid(leaf, subleaf) fake_cpuid(leaf, subleaf) /* not the structure */
 #define cpu_out8_string          fake_out8_string
-#define load_idt                 fake_load_idt
+#define setup_reset              VGATE(setup_reset)
 #define paging_use_tables        VGATE(paging_use_tables)
 #define paging_map               VGATE(paging_map)
 #define paging_seal              VGATE(paging_seal)
@@ -45,7 +47,6 @@ static void fake_halt(void);
 static void fake_write_msr(uint32_t msr, uint64_t value);
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
 static void fake_out8_string(uint16_t port, const void *address, uint64_t count);
-static void fake_load_idt(const struct table_pointer *pointer);
 
 #include "kernel/ring0/gate.c"
 
@@ -66,13 +67,13 @@ const uint8_t (*VGATE(data_end))[] = (const uint8_t (*)[])(data + DATA_BYTES);
 
 enum action {
     NOTHING,
-    IN,
-    OUT,
+    PORT_IN,
+    PORT_OUT,
     OUT_STRING,
     HALT,
     WRITE_MSR,
     CPUID,
-    LOAD_IDT,
+    RESET,
     USE_TABLES,
     MAP,
     SEAL,
@@ -89,6 +90,7 @@ static struct {
 } done;
 
 static bool paging_refuses;
+static jmp_buf after_reset; /* where the machine is that comes of it */
 
 static void note(enum action what, unsigned width, uint64_t first, uint64_t second)
 {
@@ -101,35 +103,35 @@ static void note(enum action what, unsigned width, uint64_t first, uint64_t seco
 
 static uint8_t fake_in8(uint16_t port)
 {
-    note(IN, 1, port, 0);
+    note(PORT_IN, 1, port, 0);
     return 0x81;
 }
 
 static uint16_t fake_in16(uint16_t port)
 {
-    note(IN, 2, port, 0);
+    note(PORT_IN, 2, port, 0);
     return 0x8281;
 }
 
 static uint32_t fake_in32(uint16_t port)
 {
-    note(IN, 4, port, 0);
+    note(PORT_IN, 4, port, 0);
     return 0x84838281;
 }
 
 static void fake_out8(uint16_t port, uint8_t value)
 {
-    note(OUT, 1, port, value);
+    note(PORT_OUT, 1, port, value);
 }
 
 static void fake_out16(uint16_t port, uint16_t value)
 {
-    note(OUT, 2, port, value);
+    note(PORT_OUT, 2, port, value);
 }
 
 static void fake_out32(uint16_t port, uint32_t value)
 {
-    note(OUT, 4, port, value);
+    note(PORT_OUT, 4, port, value);
 }
 
 static void fake_halt(void)
@@ -153,9 +155,10 @@ static void fake_out8_string(uint16_t port, const void *bytes, uint64_t count)
     note(OUT_STRING, (unsigned)count, port, (uintptr_t)bytes);
 }
 
-static void fake_load_idt(const struct table_pointer *pointer)
+void VGATE(setup_reset)(void)
 {
-    note(LOAD_IDT, 0, pointer->base, pointer->limit);
+    note(RESET, 0, 0, 0);
+    longjmp(after_reset, 1);
 }
 
 bool VGATE(paging_use_tables)(uint64_t start, uint64_t end)

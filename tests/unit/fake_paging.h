@@ -265,10 +265,16 @@ static inline bool set_up(void)
 }
 
 /* The machine during the boot, with page tables in so many pages of the room. */
-static inline bool boots(uint64_t pages)
+static inline bool boots_at(uint64_t image_start, uint64_t pages)
 {
     if (!set_up())
         return false;
+    lay_out(image_start, 0);
     paging_init();
     return paging_use_tables(ROOM_START, ROOM_START + pages * PAGE_BYTES);
+}
+
+static inline bool boots(uint64_t pages)
+{
+    return boots_at(IMAGE_START, pages);
 }

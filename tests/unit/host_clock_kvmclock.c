@@ -39,6 +39,26 @@ TEST(clock_by_kvmclock_counts_from_the_first_instruction_too)
     }
 }
 
+/* A line of the log in between is told no time: it must not be what the clock goes on from. */
+TEST(clock_by_kvmclock_is_0_until_it_starts_and_counts_from_there_whoever_asks_before)
+{
+    set_up_kvmclock();
+    const uint64_t entry_tsc = fake.tsc;
+    CHECK_EQ(clock_ns(), 0);
+    clock_prepare();
+    for (unsigned i = 0; i < 3; i++) {
+        fake.tsc += HZ / 1000;
+        CHECK_EQ(clock_ns(), 0);
+    }
+    clock_init(entry_tsc);
+    for (unsigned i = 0; i < 3; i++) {
+        const uint64_t passed_ns = (fake.tsc - entry_tsc) * 10 / (HZ / 100000000);
+        const uint64_t now_ns = clock_ns();
+        CHECK(now_ns >= passed_ns && now_ns < passed_ns + 1000);
+        fake.tsc += HZ;
+    }
+}
+
 /* The machine was stopped, or is on another host: its TSC says nothing, KVM's page does. */
 TEST(clock_by_kvmclock_follows_it_when_the_tsc_jumps)
 {

@@ -5,30 +5,49 @@
 
 static const struct {
     uint32_t first, last;
+    bool in, out;
     bool after_boot;
 } ports[] = {
-    {0x21, 0x21, false},   {0xa1, 0xa1, false}, {0x40, 0x43, false},
-    {0xcf8, 0xcff, false}, {0x60, 0x60, true},  {0x64, 0x64, true},
-    {0x70, 0x71, true},    {0xf4, 0xf7, true},  {0x3f8, 0x3ff, true},
+    {0x21, 0x21, true, true, false}, {0xa1, 0xa1, true, true, false},
+    {0x40, 0x43, true, true, false}, {0xcf8, 0xcff, true, true, false},
+    {0x60, 0x60, true, false, true}, {0x64, 0x64, true, false, true},
+    {0x70, 0x70, false, true, true}, {0x71, 0x71, true, false, true},
+    {0xf4, 0xf7, false, true, true}, {0x3f8, 0x3ff, true, true, true},
 };
 
-static bool port_is_listed(uint32_t port, unsigned width)
+static bool port_is_listed(uint32_t port, unsigned width, enum action way)
 {
     for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++) {
         if (port >= ports[i].first && port + width - 1 <= ports[i].last &&
-            (!sealed || ports[i].after_boot))
+            (way == PORT_IN ? ports[i].in : ports[i].out) && (!sealed || ports[i].after_boot))
             return true;
     }
     return false;
 }
 
-static const struct {
-    const char *in, *out;
+static const struct port_form {
+    char code[3];
     size_t bytes;
     unsigned width;
-} through_dx[] = {{"\xec", "\xee", 1, 1}, {"\x66\xed", "\x66\xef", 2, 2}, {"\xed", "\xef", 1, 4}};
+    enum action way;
+} through_dx[] = {{"\xec", 1, 1, PORT_IN},  {"\x66\xed", 2, 2, PORT_IN},  {"\xed", 1, 4, PORT_IN},
+                  {"\xee", 1, 1, PORT_OUT}, {"\x66\xef", 2, 2, PORT_OUT}, {"\xef", 1, 4, PORT_OUT}},
+  immediate[] = {{"\xe4", 1, 1, PORT_IN},  {"\x66\xe5", 2, 2, PORT_IN},  {"\xe5", 1, 4, PORT_IN},
+                 {"\xe6", 1, 1, PORT_OUT}, {"\x66\xe7", 2, 2, PORT_OUT}, {"\xe7", 1, 4, PORT_OUT}};
 
-TEST(gate_lets_ring_3_use_the_listed_ports_and_no_others)
+enum { FORMS = sizeof through_dx / sizeof through_dx[0] };
+
+/* Whether it is done, as it is to be done, or refused, as the list has it. */
+static bool is_done_as_listed(const struct port_form *form, const char *code_bytes, size_t bytes,
+                              uint32_t port, struct trap_frame *frame)
+{
+    if (!serves(code_bytes, bytes, frame))
+        return !port_is_listed(port, form->width, form->way);
+    return port_is_listed(port, form->width, form->way) && done.what == form->way &&
+           done.first == port && done.width == form->width;
+}
+
+TEST(gate_lets_ring_3_use_the_listed_ports_in_their_ways_and_no_others)
 {
     for (unsigned after_boot = 0; after_boot < 2; after_boot++) {
         CHECK(set_up());
@@ -38,46 +57,55 @@ TEST(gate_lets_ring_3_use_the_listed_ports_and_no_others)
             /* DX is the port: what is above it in RDX says nothing. */
             struct trap_frame frame = {.rdx = 0xfedcba9800000000 | 0x10000 | port};
 
-            for (size_t i = 0; i < 3; i++) {
-                const unsigned width = through_dx[i].width;
-                const bool may = port_is_listed(port, width);
-
-                CHECK_EQ(serves(through_dx[i].in, through_dx[i].bytes, &frame), may);
-                if (may)
-                    CHECK(done.what == IN && done.first == port && done.width == width);
-                CHECK_EQ(serves(through_dx[i].out, through_dx[i].bytes, &frame), may);
-                if (may)
-                    CHECK(done.what == OUT && done.first == port && done.width == width);
-            }
+            for (size_t i = 0; i < FORMS; i++)
+                CHECK(is_done_as_listed(&through_dx[i], through_dx[i].code, through_dx[i].bytes,
+                                        port, &frame));
             frame.rsi = (uint64_t)(uintptr_t)data;
             frame.rcx = 1;
-            CHECK_EQ(SERVES("\xf3\x6e", &frame), port_is_listed(port, 1));
+            CHECK_EQ(SERVES("\xf3\x6e", &frame), port_is_listed(port, 1, PORT_OUT));
         }
     }
 }
 
 TEST(gate_takes_the_port_in_the_instruction_for_the_port)
 {
-    static const struct {
-        char code[3];
-        size_t bytes;
-        unsigned width;
-    } forms[] = {{"\xe4", 1, 1}, {"\x66\xe5", 2, 2}, {"\xe5", 1, 4},
-                 {"\xe6", 1, 1}, {"\x66\xe7", 2, 2}, {"\xe7", 1, 4}};
-
     CHECK(set_up());
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+    for (size_t i = 0; i < FORMS; i++) {
         for (unsigned port = 0; port < 256; port++) {
             struct trap_frame frame = {.rdx = 0x3f8}; /* one that is listed, and not meant */
             char bytes[3];
 
-            memcpy(bytes, forms[i].code, 3);
-            bytes[forms[i].bytes] = (char)port;
-            CHECK_EQ(serves(bytes, forms[i].bytes + 1, &frame),
-                     port_is_listed(port, forms[i].width));
-            if (port_is_listed(port, forms[i].width))
-                CHECK(done.first == port && done.width == forms[i].width);
+            memcpy(bytes, immediate[i].code, 3);
+            bytes[immediate[i].bytes] = (char)port;
+            CHECK(is_done_as_listed(&immediate[i], bytes, immediate[i].bytes + 1, port, &frame));
         }
+    }
+}
+
+static bool goes_through(const char *instruction, uint16_t port)
+{
+    struct trap_frame frame = {.rdx = port, .rcx = 1, .rsi = (uint64_t)(uintptr_t)data};
+
+    return serves(instruction, strlen(instruction), &frame);
+}
+
+/* No A20 gate, no reset by the 8042, no setting of the RTC; what is never read is not read. */
+TEST(gate_lets_ring_3_only_read_the_8042_and_not_set_the_rtc)
+{
+    static const char in[] = "\xec", out[] = "\xee", out_string[] = "\xf3\x6e";
+    static const uint16_t read_only[] = {0x60, 0x64, 0x71}, write_only[] = {0x70, 0xf4, 0xf7};
+
+    CHECK(set_up());
+    for (unsigned after_boot = 0; after_boot < 2; after_boot++) {
+        for (size_t i = 0; i < 3; i++) {
+            CHECK(goes_through(in, read_only[i]));
+            CHECK(!goes_through(out, read_only[i]) && !goes_through(out_string, read_only[i]));
+            CHECK(goes_through(out, write_only[i]) && goes_through(out_string, write_only[i]));
+            CHECK(!goes_through(in, write_only[i]));
+        }
+        /* Nor both registers of the RTC at once, which are two ports of one way each. */
+        CHECK(!goes_through("\x66\xed", 0x70) && !goes_through("\x66\xef", 0x70));
+        gate_seal();
     }
 }
 

@@ -165,7 +165,7 @@ TEST(memory_gives_ring_0_its_tables_and_has_all_other_ram_mapped)
     CHECK(panic_of(boot) == NULL);
     CHECK_EQ(fake.count, 3);
     const uint64_t tables_end = fake.calls[0].end;
-    CHECK(was_asked(0, RING0_TABLES, RAM_START, tables_end));
+    CHECK(was_asked(0, RING0_USE_TABLES, RAM_START, tables_end));
     CHECK(tables_end > RAM_START && tables_end % PAGE_BYTES == 0);
     CHECK(was_asked(1, RING0_MAP_RAM, tables_end, RAM_START + RAM_BYTES));
     CHECK(was_asked(2, RING0_MAP_RAM, 1ULL << 33, 3ULL << 32));
@@ -195,13 +195,13 @@ TEST(memory_has_its_page_tables_at_the_start_of_the_largest_range_below_4_gib)
     add_ram(RAM_START + (7 << 20), 16 * PAGE_BYTES);
     add_ram(1ULL << 33, 8 << 20);
     CHECK(panic_of(boot) == NULL);
-    CHECK(was_asked(0, RING0_TABLES, RAM_START + (2 << 20), fake.calls[0].end));
+    CHECK(was_asked(0, RING0_USE_TABLES, RAM_START + (2 << 20), fake.calls[0].end));
 }
 
 TEST(memory_stops_the_machine_when_ring_0_refuses)
 {
     CHECK(set_up(RAM_BYTES));
-    fake.refused = RING0_TABLES;
+    fake.refused = RING0_USE_TABLES;
     CHECK(panics(boot, "memory: ring 0 refuses its page tables"));
     CHECK_EQ(fake.count, 1);
     CHECK(set_up(RAM_BYTES));

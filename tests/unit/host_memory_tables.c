@@ -55,9 +55,9 @@ static void fake_flush_translations(void)
 
 static bool fake_ring0_call(enum ring0_call call, uint64_t first, uint64_t second)
 {
-    return call == RING0_TABLES    ? paging_use_tables(first, second)
-           : call == RING0_MAP_RAM ? paging_map(first, second, PAGING_RAM)
-                                   : paging_map(first, second, PAGING_DEVICE);
+    return call == RING0_USE_TABLES ? paging_use_tables(first, second)
+           : call == RING0_MAP_RAM  ? paging_map(first, second, PAGING_RAM)
+                                    : paging_map(first, second, PAGING_DEVICE);
 }
 
 void vmemory_tables_panic(const char *format, ...)

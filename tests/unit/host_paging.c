@@ -109,8 +109,12 @@ static bool tables_are_refused(uint64_t start, uint64_t end)
 TEST(paging_takes_no_pages_for_tables_that_are_none_or_the_images_or_out_of_reach)
 {
     CHECK(set_up());
+    lay_out(IMAGE_START + PAGE_BYTES, 0);
     paging_init();
     const uint64_t image = address_of(__image_start), image_end = address_of(__image_end);
+    CHECK(tables_are_refused(0, MIB));
+    CHECK(tables_are_refused(MIB - 32 * PAGE_BYTES, MIB));
+    CHECK(tables_are_refused(MIB - PAGE_BYTES, MIB + PAGE_BYTES));
     CHECK(tables_are_refused(ROOM_START, ROOM_START));
     CHECK(tables_are_refused(ROOM_START + PAGE_BYTES, ROOM_START));
     CHECK(tables_are_refused(ROOM_START + 8, ROOM_START + 16 * PAGE_BYTES));
@@ -120,7 +124,7 @@ TEST(paging_takes_no_pages_for_tables_that_are_none_or_the_images_or_out_of_reac
     CHECK(tables_are_refused(image - PAGE_BYTES, image + PAGE_BYTES));
     CHECK(tables_are_refused(image_end - PAGE_BYTES, image_end + PAGE_BYTES));
     CHECK(tables_are_refused(image + PAGE_BYTES, image + 2 * PAGE_BYTES));
-    CHECK(tables_are_refused(0, 64 * MIB));
+    CHECK(tables_are_refused(MIB, 64 * MIB));
     CHECK(tables_are_refused(ROOM_START, 4 * GIB + PAGE_BYTES));
     CHECK(tables_are_refused(4 * GIB, 4 * GIB + 16 * PAGE_BYTES));
     CHECK(!paging_map(GIB, GIB + PAGE_BYTES, PAGING_RAM)); /* there are none */

@@ -98,10 +98,30 @@ TEST(paging_refuses_what_is_no_pages_or_out_of_reach)
     CHECK_EQ(rights_of(GIB), 0);
 }
 
+/* What firmware has left there, of which no map says what it does. */
+TEST(paging_maps_nothing_below_1_mib)
+{
+    CHECK(boots_at(4 * MIB, 32));
+    for (enum paging_kind kind = PAGING_RAM; kind <= PAGING_DEVICE; kind++) {
+        for (uint64_t at = 0; at < MIB; at += PAGE_BYTES) {
+            CHECK(!paging_map(at, at + PAGE_BYTES, kind));
+            CHECK(!paging_map(at, MIB, kind));
+            CHECK(!paging_map(at, MIB + PAGE_BYTES, kind));
+        }
+        CHECK(!paging_map(0, 2 * MIB, kind));
+    }
+    CHECK(all_are(0, 2 * MIB, 0));
+    CHECK(paging_map(MIB, MIB + PAGE_BYTES, PAGING_RAM));
+    CHECK(paging_map(MIB + PAGE_BYTES, MIB + 2 * PAGE_BYTES, PAGING_DEVICE));
+    CHECK(all_are(0, MIB, 0));
+}
+
 /* Each of ring 0's pages, and each of the image: from both sides, and by all of it. */
 TEST(paging_gives_ring_3_nothing_of_the_image_or_the_tables)
 {
-    CHECK(boots(32));
+    const uint64_t image_start = IMAGE_START + PAGE_BYTES; /* there is a page before it */
+
+    CHECK(boots_at(image_start, 32));
     const uint64_t starts[] = {address_of(__image_start), ROOM_START};
     const uint64_t ends[] = {address_of(__image_end), ROOM_START + 32 * PAGE_BYTES};
     for (unsigned i = 0; i < 2; i++) {
@@ -112,12 +132,12 @@ TEST(paging_gives_ring_3_nothing_of_the_image_or_the_tables)
                 CHECK(!paging_map(start - PAGE_BYTES, at + PAGE_BYTES, kind));
                 CHECK(!paging_map(at, end + PAGE_BYTES, kind));
             }
-            CHECK(!paging_map(0, 4 * GIB, kind));
+            CHECK(!paging_map(MIB, 4 * GIB, kind));
         }
         CHECK(paging_map(start - PAGE_BYTES, start, PAGING_RAM));
         CHECK(paging_map(end, end + PAGE_BYTES, PAGING_DEVICE));
     }
-    CHECK(image_is_mapped(IMAGE_START, address_of(__image_end), 0));
+    CHECK(image_is_mapped(image_start, address_of(__image_end), 0));
     CHECK(all_are(ROOM_START, ROOM_START + 32 * PAGE_BYTES, P | W));
 }
 
@@ -172,7 +192,7 @@ static bool asks_at_random(uint64_t pool_end)
                            (start < pool_end && end > ROOM_START);
 
     return paging_map(start, end, kind) ==
-           (!is_rings0 && model_maps(stretch, from, from + count, kind));
+           (!is_rings0 && start >= MIB && model_maps(stretch, from, from + count, kind));
 }
 
 static bool is_as_modelled(uint64_t pool_end, unsigned pool_rights)

@@ -3,16 +3,17 @@
  * The tables are read as the processor would, and traps are frames made here.
  */
 #include <setjmp.h>
+#include <signal.h>
 
 #include "kernel/ring0/privileged.h"
 
 #define cpu_out8                 fake_out8
 #define cpu_out32                fake_out32
-#define cpu_halt                 fake_halt
 #define cpu_has_leaf             fake_has_leaf
 #define cpu_cpuid(leaf, subleaf) fake_cpuid(leaf, subleaf) /* not the structure */
 #define load_gdt                 fake_load_gdt
 #define load_idt                 fake_load_idt
+#define load_ldt                 fake_load_ldt
 #define load_task                fake_load_task
 #define read_cr4                 fake_read_cr4
 #define write_cr4                fake_write_cr4
@@ -21,6 +22,7 @@
 #define trap_handle              vsetup_trap_handle
 #define ring0_init               vsetup_ring0_init
 #define ring0_trap               vsetup_ring0_trap
+#define setup_reset              vsetup_reset
 
 /* What entry.S and the linker have: arrays that lie where pointers of ours say. */
 #define trap_stubs           (*vsetup_trap_stubs)
@@ -30,11 +32,11 @@
 
 static void fake_out8(uint16_t port, uint8_t value);
 static void fake_out32(uint16_t port, uint32_t value);
-static void fake_halt(void);
 static bool fake_has_leaf(uint32_t leaf);
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
 static void fake_load_gdt(const struct table_pointer *pointer);
 static void fake_load_idt(const struct table_pointer *pointer);
+static void fake_load_ldt(uint16_t selector);
 static void fake_load_task(uint16_t selector);
 static uint64_t fake_read_cr4(void);
 static void fake_write_cr4(uint64_t value);
@@ -63,7 +65,8 @@ uint8_t (*vsetup_trap_stack_top)[] = (uint8_t(*)[])TRAP_STACK_TOP;
 
 static struct {
     struct table_pointer gdt, idt;
-    uint16_t task;
+    uint16_t task, ldt;
+    unsigned ldt_loads;
     uint32_t leaf_max, leaf_7_ebx;
     uint64_t cr4;
     unsigned paging_inits;
@@ -72,7 +75,6 @@ static struct {
     unsigned asked_times;
     bool gate_serves;
     char said[64];
-    jmp_buf halted;
 } fake;
 
 static void note(const char *what, unsigned port, unsigned value)
@@ -89,11 +91,6 @@ static void fake_out8(uint16_t port, uint8_t value)
 static void fake_out32(uint16_t port, uint32_t value)
 {
     note("out32", port, value);
-}
-
-static void fake_halt(void)
-{
-    longjmp(fake.halted, 1);
 }
 
 static bool fake_has_leaf(uint32_t leaf)
@@ -114,6 +111,13 @@ static void fake_load_gdt(const struct table_pointer *pointer)
 static void fake_load_idt(const struct table_pointer *pointer)
 {
     fake.idt = *pointer;
+    note("lidt", pointer->limit, (unsigned)(pointer->base != 0));
+}
+
+static void fake_load_ldt(uint16_t selector)
+{
+    fake.ldt = selector;
+    fake.ldt_loads++;
 }
 
 static void fake_load_task(uint16_t selector)
@@ -236,6 +240,16 @@ TEST(ring0_task_is_where_the_gdt_says)
     CHECK_EQ(gdt[5] >> 48 & 0xff, 0);
 }
 
+/* At reset it is at address 0, where anything may lie. */
+TEST(ring0_has_no_local_descriptors)
+{
+    set_up();
+    fake.ldt = UINT16_MAX;
+    ring0_init();
+    CHECK_EQ(fake.ldt_loads, 1);
+    CHECK_EQ(fake.ldt, 0);
+}
+
 TEST(ring0_executes_nothing_of_ring_3s_where_the_processor_can_hold_it_to_that)
 {
     set_up();
@@ -352,7 +366,46 @@ TEST(ring0_asks_the_gate_of_a_general_protection_fault_without_an_error_code_in_
     CHECK_EQ(fake.asked_times, 0);
 }
 
-/* ---- traps within the handler of traps ---- */
+/* ---- the reset ---- */
+
+static sigjmp_buf at_fault;
+
+static void on_fault(int number)
+{
+    (void)number;
+    siglongjmp(at_fault, 1);
+}
+
+/* Whether it ends in a fault: on the host that is SIGSEGV, of a machine without an IDT the last. */
+static bool faults(void (*fn)(struct trap_frame *), struct trap_frame *frame)
+{
+    void (*const before)(int) = signal(SIGSEGV, on_fault);
+    volatile bool has_faulted = true;
+
+    fake.said[0] = '\0';
+    if (sigsetjmp(at_fault, 1) == 0) {
+        fn(frame);
+        has_faulted = false;
+    }
+    (void)signal(SIGSEGV, before);
+    return has_faulted;
+}
+
+static void reset(struct trap_frame *frame)
+{
+    (void)frame;
+    setup_reset();
+}
+
+TEST(ring0_resets_by_the_8042_or_by_a_fault_without_a_table_to_find_its_handler_in)
+{
+    set_up();
+    CHECK(faults(reset, NULL));
+    CHECK(strcmp(fake.said, "out8 0x64=0xfe, lidt 0=0, ") == 0);
+    CHECK(fake.idt.base == 0 && fake.idt.limit == 0);
+}
+
+/* ---- traps that follow one another ---- */
 
 static struct trap_frame trap_at(uint64_t rsp)
 {
@@ -362,17 +415,21 @@ static struct trap_frame trap_at(uint64_t rsp)
     return frame;
 }
 
+/* Of ring 0's own, on a stack of its own. */
+static struct trap_frame trap_in_ring0(void)
+{
+    struct trap_frame frame = trap_of(13, 0);
+
+    frame.cs = 0x08;
+    frame.ss = 0x10;
+    frame.rsp = STACKS + 2 * PAGE_BYTES - 64;
+    return frame;
+}
+
 static bool gives_up(struct trap_frame frame)
 {
-    static struct trap_frame trap; /* what lives on when it jumps back */
-
-    trap = frame;
-    fake.said[0] = '\0';
-    if (setjmp(fake.halted) == 0) {
-        ring0_trap(&trap);
-        return false;
-    }
-    return strcmp(fake.said, "out32 0xf4=0x11, out8 0x64=0xfe, ") == 0;
+    return faults(ring0_trap, &frame) &&
+           strcmp(fake.said, "out32 0xf4=0x11, out8 0x64=0xfe, lidt 0=0, ") == 0;
 }
 
 TEST(ring0_gives_up_when_the_handler_traps_again_and_again)
@@ -387,6 +444,29 @@ TEST(ring0_gives_up_when_the_handler_traps_again_and_again)
         CHECK(hands_over(trap_at(within[i])));
         CHECK(hands_over(trap_at(within[i])));
         CHECK(gives_up(trap_at(within[i])));
+    }
+}
+
+/* Ring 3 is told of the first ones, and may come back into ring 0: not for ever. */
+TEST(ring0_gives_up_when_it_traps_itself_again_and_again)
+{
+    set_up();
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(hands_over(trap_in_ring0()));
+    CHECK(gives_up(trap_in_ring0()));
+    /* In turns with the handler's, they are counted together. */
+    set_up();
+    CHECK(hands_over(trap_of(6, 0)));
+    CHECK(hands_over(trap_in_ring0()));
+    CHECK(hands_over(trap_at(address_of(TRAP_STACK_TOP) - 256)));
+    CHECK(hands_over(trap_in_ring0()));
+    CHECK(gives_up(trap_at(address_of(TRAP_STACK_TOP) - 256)));
+    /* One of ring 3's in between, and they are counted anew. */
+    set_up();
+    for (unsigned i = 0; i < 100; i++) {
+        for (unsigned k = 0; k < 3; k++)
+            CHECK(hands_over(trap_in_ring0()));
+        CHECK(hands_over(trap_of(6, 0)));
     }
 }
 
