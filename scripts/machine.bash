@@ -109,7 +109,8 @@ machine_boots_under_kvm() {
         else
             { tr -d '\r' <"$said" | grep -am 1 -iE 'error|panic|trap|fail|denied' ||
                 echo "QEMU ended with status $status"; } |
-                sed 's/^/under KVM the image does not boot: /; s/\(.\{130\}\).*/\1.../' >"$said.answer"
+                sed 's/^/under KVM the image does not boot: /; s/\(.\{130\}\).*/\1.../' \
+                    >"$said.answer"
         fi
         mv "$said.answer" "$known"
         rm -f "$said"
