@@ -78,8 +78,8 @@ machine_probe() {
 }
 
 # machine_boots_under_kvm IMAGE: neither /dev/kvm nor the processor's flags prove that it works. So
-# the image is booted. The answer is remembered for this image and host; that it took too long, which
-# may be for other work, for some minutes only. Sets accelerator_why.
+# the image is booted. The answer is remembered for this image and host; that it took too long, for
+# which other work may be the reason, for some minutes only. Sets accelerator_why.
 machine_boots_under_kvm() {
     local image=$1 status=0 said known
     local probe_seconds=60 forget_minutes=10
