@@ -3,10 +3,16 @@
  * frames from memory. What is left out is the machine: the virtqueue, the emulator, the tap.
  *
  *     native --connections N --depth D [--requests R] [--runs K] [--batch B]
+ *         [--heads H [--orders O]]
  *
  * B connections at a time each get a frame with D pipelined requests; the server takes its turn,
  * and every answer is checked. Time is that spent in the server's turns; "total" has the clients'
  * too, who make each frame from a table of requests. At the end /stats must be exact to the digit.
+ *
+ * Without --heads every request has the challenge's head, the same but for Content-Length's digits.
+ * With it the head carries two fields more, a User-Agent and a traceparent, and there are H kinds
+ * of them, in turn, of which no two are the same; "all": every request's head is another. Their
+ * fields stand in O different orders, as those of different clients do.
  *
  * One line of JSON on standard output; exit status 1 with a message if anything was not as it
  * should be.
@@ -38,11 +44,17 @@
 #define DEPTH_MAX         64u
 #define BATCH_MAX         128u
 #define REQUEST_BYTES_MAX 512u
+#define FIELDS_BYTES_MAX  128u
+#define FIELDS_MAX        8u
+#define ORDERS_MAX        120u /* of its five fields */
 
 static struct {
     unsigned connections, depth, batch, runs;
+    unsigned heads; /* 0: the challenge's one */
+    unsigned orders;
     uint64_t requests; /* a run */
-} options = {.connections = 64, .depth = 1, .batch = 64, .runs = 5, .requests = 1000000};
+} options = {
+    .connections = 64, .depth = 1, .batch = 64, .runs = 5, .orders = 1, .requests = 1000000};
 
 /* The challenge's requests, which repeat after so many; the first ones again at the end. */
 static struct {
@@ -111,15 +123,70 @@ __attribute__((noinline)) static void measured_turn(void)
 
 /* ---- the clients ---- */
 
+/* Looks random, and differs for each number (the finalizer of MurmurHash3 is a permutation). */
+static uint64_t scrambled(uint64_t number)
+{
+    number = (number ^ number >> 33) * 0xff51afd7ed558ccdu;
+    number = (number ^ number >> 33) * 0xc4ceb9fe1a85ec53u;
+    return number ^ number >> 33;
+}
+
+/* Puts what tells this kind of head from others in front of Content-Length; returns its length. */
+static size_t insert_fields(char *request, size_t request_len, unsigned kind)
+{
+    static const char next[] = "Content-Length: ";
+    char fields[FIELDS_BYTES_MAX];
+    char *const at = memmem(request, request_len, next, sizeof next - 1);
+    const int len =
+        snprintf(fields, sizeof fields,
+                 "User-Agent: client/%u\r\n"
+                 "traceparent: 00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-01\r\n",
+                 kind, scrambled(3 * kind + 1), scrambled(3 * kind + 2), scrambled(3 * kind + 3));
+    if (at == NULL || len < 0 || (size_t)len >= sizeof fields)
+        peers_fail("no place for the fields of head %u", kind);
+    memmove(at + len, at, request_len - (size_t)(at - request));
+    memcpy(at, fields, (size_t)len);
+    return (size_t)len;
+}
+
+/* Puts the lines of the head, but for the first, into one of many orders; 0: as they are. */
+static void order_fields(char *request, unsigned order)
+{
+    char copy[REQUEST_BYTES_MAX], *line[FIELDS_MAX];
+    unsigned lines = 0;
+    char *const begin = strstr(request, "\r\n") + 2, *const end = strstr(request, "\r\n\r\n") + 2;
+    memcpy(copy, begin, (size_t)(end - begin));
+    for (char *at = copy; at < copy + (end - begin); at = strstr(at, "\r\n") + 2)
+        line[lines++] = at;
+    for (unsigned left = lines; order > 0 && left > 1; left--) {
+        const unsigned picked = (unsigned)(scrambled(order * FIELDS_MAX + left) % left);
+        char *const other = line[left - 1];
+        line[left - 1] = line[picked];
+        line[picked] = other;
+    }
+    char *to = begin;
+    for (unsigned i = 0; i < lines; i++) {
+        const size_t len = (size_t)(strstr(line[i], "\r\n") + 2 - line[i]);
+        memcpy(to, line[i], len);
+        to += len;
+    }
+}
+
 static void make_requests(void)
 {
     struct workload *const workload = workload_create(WORKLOAD_FASTERAPI, "198.18.0.2:8080", false);
     size_t len = 0;
-    requests.bytes =
-        take_memory((WORKLOAD_USERS + DEPTH_MAX) * workload_request_bytes_max(workload));
+    requests.bytes = take_memory((WORKLOAD_USERS + DEPTH_MAX) *
+                                 (workload_request_bytes_max(workload) + FIELDS_BYTES_MAX));
     for (unsigned i = 0; i < WORKLOAD_USERS + DEPTH_MAX; i++) {
+        char *const request = requests.bytes + len;
         requests.begin[i] = (uint32_t)len;
-        len += workload_write(workload, i, requests.bytes + len);
+        len += workload_write(workload, i, request);
+        if (options.heads == 0)
+            continue;
+        const unsigned kind = i % WORKLOAD_USERS % options.heads;
+        len += insert_fields(request, (size_t)(requests.bytes + len - request), kind);
+        order_fields(request, kind % options.orders);
     }
     requests.begin[WORKLOAD_USERS + DEPTH_MAX] = (uint32_t)len;
 }
@@ -239,7 +306,8 @@ static void parse_options(int argc, char **argv)
     static const struct option known[] = {
         {"connections", required_argument, NULL, 'c'}, {"depth", required_argument, NULL, 'd'},
         {"requests", required_argument, NULL, 'n'},    {"runs", required_argument, NULL, 'r'},
-        {"batch", required_argument, NULL, 'b'},       {NULL, 0, NULL, 0}};
+        {"batch", required_argument, NULL, 'b'},       {"heads", required_argument, NULL, 'h'},
+        {"orders", required_argument, NULL, 'o'},      {NULL, 0, NULL, 0}};
     int which;
     while ((which = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (which) {
@@ -258,6 +326,14 @@ static void parse_options(int argc, char **argv)
         case 'b':
             options.batch = (unsigned)number("batch", optarg, 1, BATCH_MAX);
             break;
+        case 'h':
+            options.heads = strcmp(optarg, "all") == 0
+                                ? WORKLOAD_USERS
+                                : (unsigned)number("heads", optarg, 1, WORKLOAD_USERS);
+            break;
+        case 'o':
+            options.orders = (unsigned)number("orders", optarg, 1, ORDERS_MAX);
+            break;
         default:
             exit(2);
         }
@@ -274,8 +350,9 @@ int main(int argc, char **argv)
     while (sent < WORKLOAD_USERS)
         round_of_all(peers, false);
 
-    printf("{\"connections\": %u, \"depth\": %u, \"batch\": %u, \"runs\": [", options.connections,
-           options.depth, options.batch);
+    printf("{\"connections\": %u, \"depth\": %u, \"batch\": %u, \"heads\": %u, "
+           "\"orders\": %u, \"runs\": [",
+           options.connections, options.depth, options.batch, options.heads, options.orders);
     for (unsigned run = 0; run < options.runs; run++) {
         const uint64_t before = sent, begin_ns = now_ns();
         server_ns = 0;

@@ -22,7 +22,7 @@ def _counts(results):
     """{instrument: {case: total}} of those that count."""
     return {name: {case: round(value["total"], 1) for case, value in results[name].items()
                    if "total" in value}
-            for name in ("guest", "flood", "callgrind") if name in results}
+            for name in ("guest", "flood", "callgrind", "heads") if name in results}
 
 
 def update_reference(results):
@@ -105,6 +105,18 @@ def _show_native(native):
                   f"{value['total']:>14.1f}")
 
 
+def _show_heads(heads, reference):
+    _title("By how many kinds of heads there are, in turn, compiled for the host, 64 connections:\n"
+           "nanoseconds a request, medians of fastest runs; instructions, reference beside them")
+    for case, value in heads.items():
+        depth, kinds = case.split("/")
+        counted = ""
+        if "total" in value:
+            counted = f"{value['total']:>9.1f} {_beside(value['total'], reference.get(case))}"
+        print(f"  depth {depth:>2}, heads {kinds:<18} {value['server']:>7.1f}"
+              f"{value['ratio']:>7.2f} x of one kind's {counted}")
+
+
 def _show_tap(tap):
     _title("Requests a second: tally and linux over a tap, epoll and nginx on loopback; medians")
     print(f"  {'client/depth':<14}{'server':<10}{'requests/s':>11}{'tally is':>10}{'kvm is':>10}"
@@ -175,6 +187,8 @@ def show(results):
         _show_callgrind(results["callgrind"], reference.get("callgrind", {}))
     if "native" in results:
         _show_native(results["native"])
+    if "heads" in results:
+        _show_heads(results["heads"], reference.get("heads", {}))
     if "tap" in results:
         _show_tap(results["tap"])
     if "vhost" in results:
