@@ -1,11 +1,11 @@
 /*
  * From bytes to answers. A connection's bytes go one of two ways:
  *
- *     take_plain_events()   a request begins, its head is one seen before (http_recall.h), all of
- *                           it is there, and its event is in the plain form (event_parse()):
- *                           nearly all requests of a client that means business. No state is
- *                           touched but the aggregate; the 200s of a pipelined train are sent in
- *                           one piece.
+ *     take_plain_events()   a request begins, its head is one seen before or like one
+ *                           (http_recall.h), all of it is there, and its event is in the plain
+ *                           form (event_parse()): nearly all requests of a client that means
+ *                           business. No state is touched but the aggregate; the 200s of a
+ *                           pipelined train are sent in one piece.
  *     take_request()        all else: the incremental parsers, cut anywhere.
  *
  * The first takes what it can and leaves what follows to the second, request by request.
@@ -340,7 +340,7 @@ static bool is_plain_event(const struct http_request *request)
            request->keep_alive && !request->is_encoded;
 }
 
-/* http_next(), but for a head that has been seen before. */
+/* http_next(), but for a head that has been seen before, or one like it. */
 static enum http_step next_step(struct connection *c, const uint8_t *bytes, size_t len,
                                 size_t *taken, struct http_body *body)
 {

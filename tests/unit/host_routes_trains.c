@@ -63,6 +63,20 @@ TEST(routes_answer_long_trains_of_events)
     }
 }
 
+/* Whatever a client puts into fields that mean nothing here. */
+TEST(routes_answer_trains_of_events_with_ever_new_heads)
+{
+    char *end = train;
+    rig_start(10);
+    rig_open();
+    for (unsigned i = 0; i < 300; i++)
+        end += sprintf(end, EVENT "X-%u: %u\r\nContent-Length: %zu\r\nCookie: id=%x\r\n\r\n" PLAIN,
+                       i % 17, i, sizeof PLAIN - 1, i * 2654435761u);
+    CHECK_EQ(rig_offer(train, strlen(train)), strlen(train));
+    CHECK_EQ(rig_stats()->count, 300);
+    CHECK_EQ(rig_conn.sends, 1 + (300 - 1 + 31) / 32);
+}
+
 TEST(routes_are_exact_however_a_train_is_cut)
 {
     uint32_t random = 7;

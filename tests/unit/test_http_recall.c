@@ -1,46 +1,13 @@
 /*
  * Heads that are recalled: exactly those that were learned, digits apart, and never with another
- * meaning than the full parser gives them.
+ * meaning than the full parser gives them. (Those that are like them: test_http_recall_like.c.)
  */
 #include "app/http/http_recall.h"
 
 #include <stdio.h>
 
-#include "tests/unit/http_means.h"
 #include "tests/unit/random.h"
-
-#define HEAD(length)                                                                               \
-    "POST /event HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\nAccept: *\r\n\r\n"
-
-static struct http_recall recall;
-static struct http_recalled found;
-static uint8_t hint;
-
-/* As the application does: the parser reads a head, and the table is offered it. */
-static void learn(const char *head)
-{
-    struct http_parser parser;
-    struct http_body body;
-    size_t taken;
-
-    http_reset(&parser);
-    if (http_next(&parser, (const uint8_t *)head, strlen(head), &taken, &body) == HTTP_READY)
-        http_recall_learn(&recall, &hint, (const uint8_t *)head, taken, &parser.request, true);
-}
-
-static void start(void)
-{
-    http_recall_init(&recall);
-    hint = 0;
-}
-
-static bool find(const char *bytes)
-{
-    static uint8_t copy[1024]; /* at its end, for the sanitizer */
-    const size_t len = strlen(bytes);
-    memcpy(copy + sizeof copy - len, bytes, len);
-    return http_recall_find(&recall, &hint, copy + sizeof copy - len, len, &found);
-}
+#include "tests/unit/recall_rig.h"
 
 TEST(recall_knows_nothing_at_first)
 {
@@ -52,36 +19,53 @@ TEST(recall_knows_nothing_at_first)
     CHECK(!http_recall_find(&recall, &hint, zeros, sizeof zeros, &found));
 }
 
+/* The digits last, or not. */
+#define LAST(length)                                                                               \
+    "POST /event HTTP/1.1\r\nAccept: *\r\nHost: a\r\nContent-Length: " length "\r\n\r\n"
+#define BOTH(length)                                                                               \
+    {                                                                                              \
+        HEAD(length), LAST(length)                                                                 \
+    }
+
 TEST(recall_gives_the_length_that_the_digits_say)
 {
     static const struct {
-        const char *head;
+        const char *head[2];
         size_t len;
-    } heads[] = {
-        {HEAD("5"), 5},     {HEAD("0"), 0},     {HEAD("38"), 38},     {HEAD("65536"), 65536},
-        {HEAD("00007"), 7}, {HEAD("999"), 999}, {HEAD("4096"), 4096},
+    } rows[] = {
+        {BOTH("5"), 5},     {BOTH("0"), 0},     {BOTH("38"), 38},     {BOTH("65536"), 65536},
+        {BOTH("00007"), 7}, {BOTH("999"), 999}, {BOTH("4096"), 4096},
     };
-    start();
-    learn(HEAD("38"));
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-        CHECK(find(heads[i].head));
-        CHECK_EQ(found.head_len, strlen(heads[i].head));
-        CHECK_EQ(found.content_len, heads[i].len);
-        CHECK_EQ(found.request->method, HTTP_POST);
-        CHECK_EQ(found.request->path_len, 6);
-        CHECK(found.request->has_length && found.request->keep_alive);
+    for (unsigned h = 0; h < 2; h++) {
+        start();
+        learn(rows[2].head[h]);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            CHECK(find(rows[i].head[h]));
+            CHECK_EQ(found.head_len, strlen(rows[i].head[h]));
+            CHECK_EQ(found.content_len, rows[i].len);
+            CHECK_EQ(found.request->method, HTTP_POST);
+            CHECK_EQ(found.request->path_len, 6);
+            CHECK(found.request->has_length && found.request->keep_alive);
+        }
     }
-    CHECK(!find(HEAD("")));
-    CHECK(!find(HEAD("") "{}"));
-    CHECK(!find(HEAD("65537")));
-    CHECK(!find(HEAD("99999")));
-    CHECK(!find(HEAD("000005")));
-    CHECK(!find(HEAD("5 ")));
-    CHECK(!find(HEAD(" 5")));
-    CHECK(!find(HEAD("5,5")));
-    CHECK(!find(HEAD("-5")));
-    CHECK(!find(HEAD("5:")));
-    CHECK(!find(HEAD("/5")));
+}
+
+TEST(recall_takes_nothing_but_digits_for_the_length)
+{
+    static const char *const heads[][2] = {
+        BOTH(""),   BOTH("65537"), BOTH("99999"), BOTH("000005"), BOTH("5 "),
+        BOTH(" 5"), BOTH("5,5"),   BOTH("-5"),    BOTH("5:"),     BOTH("/5"),
+    };
+    for (unsigned h = 0; h < 2; h++) {
+        start();
+        learn(h == 0 ? HEAD("38") : LAST("38"));
+        for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+            CHECK(!find(heads[i][h]));
+            for (size_t len = strlen(heads[i][h]); len > 0; len--)
+                CHECK(!find_some(heads[i][h], len));
+        }
+        CHECK(!find(h == 0 ? HEAD("") "{}" : LAST("") "{}"));
+    }
 }
 
 TEST(recall_takes_a_head_without_length)
@@ -96,13 +80,20 @@ TEST(recall_takes_a_head_without_length)
     CHECK(!found.request->has_length);
 }
 
-TEST(recall_takes_no_head_too_short_to_be_compared_in_one_step)
+TEST(recall_takes_a_head_too_short_to_be_compared_in_one_step)
 {
-    static const char head[] = "GET /stat HTTP/1.1\r\nHost: a\r\n\r\n";
-
-    start();
-    learn(head);
-    CHECK(!find(head));
+    static const char *const heads[] = {
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET /stat HTTP/1.1\r\nHost: a\r\n\r\n",
+        "P / HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+        "GET / HTTP/1.0\r\nContent-Length: 3\r\nA:\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        start();
+        learn(heads[i]);
+        CHECK(find(heads[i]));
+        CHECK_EQ(found.head_len, strlen(heads[i]));
+    }
 }
 
 TEST(recall_remembers_that_the_content_is_encoded)
@@ -221,15 +212,6 @@ TEST(recall_stays_within_the_bytes_that_it_is_offered)
     CHECK(!find("G") && !find("GET / ")); /* shorter than what is compared first */
 }
 
-/* "GET /n HTTP/1.0", with numbers of one length, so that the heads are as alike as they can be. */
-static const char *numbered(unsigned number)
-{
-    static char head[] = "GET /000000 HTTP/1.0\r\nHost: a\r\n\r\n";
-    for (size_t at = 10; at > 4; at--, number /= 10)
-        head[at] = (char)('0' + number % 10);
-    return head;
-}
-
 TEST(recall_finds_a_head_whatever_the_hint)
 {
     start();
@@ -278,7 +260,7 @@ TEST(recall_learns_a_new_head_within_a_bound)
         CHECK(find(numbered(i))); /* so all are in use */
     }
     for (; !find(HEAD("38")); misses++) {
-        CHECK(misses < 100);
+        CHECK(misses < 200);
         learn(HEAD("38"));
     }
     CHECK(misses > 1);
