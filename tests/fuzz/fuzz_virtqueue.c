@@ -42,7 +42,8 @@ enum operation {
 static struct input input;
 static struct netdev_piece held[HELD_MAX];
 static size_t held_count;
-static bool is_out[TOKENS];                       /* tokens */
+static bool is_out[TOKENS]; /* tokens */
+static struct netdev_piece pieces[PIECES];
 static bool is_handed_out[RECEIVE_RING_SIZE_MAX]; /* slots */
 static uint64_t offered_first;
 static uint16_t sizes_first[2];
