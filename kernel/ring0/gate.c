@@ -44,7 +44,6 @@ static size_t allowed_count;
 
 /* kvmclock: where KVM is to write the time (Linux, Documentation/virt/kvm/x86/msr.rst). */
 enum {
-    MSR_KVM_WALL_CLOCK = 0x4b564d00,
     MSR_KVM_SYSTEM_TIME = 0x4b564d01,
     MSR_KVM_FLAG = 1, /* in the address: switched on */
     MSR_KVM_BYTES_MAX = 32,

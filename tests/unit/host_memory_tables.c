@@ -21,6 +21,7 @@
 #define memory_take                     vmemory_tables_take
 #define memory_take_dirty               vmemory_tables_take_dirty
 #define memory_free_bytes               vmemory_tables_free_bytes
+#define memory_left_bytes               vmemory_tables_left_bytes
 #define memory_ram_bytes                vmemory_tables_ram_bytes
 #define memory_map_device               vmemory_tables_map_device
 #define memory_forget_translations      vmemory_tables_forget_translations
