@@ -414,8 +414,8 @@ bench: ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
 check: all ## Hold the rules of the tree: includes, layout, lengths, what ring 0 executes
-	@scripts/check
-	@exec scripts/check-ring0
+	@scripts/check-ring0
+	@exec scripts/check
 
 reproducible: all ## Build in another place, and see that the bytes are the same
 	@exec scripts/reproducible

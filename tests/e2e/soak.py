@@ -360,7 +360,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of what is decided at random")
     parser.add_argument("--elf", default=str(run.TOP / "build/tally.elf"), help="the image")
     parser.add_argument("--load", default=str(run.TOP / "build/tally-load"), help="the load client")
-    parser.set_defaults(filter="")  # a Suite's
+    parser.set_defaults(filter="", accel="tcg")  # a Suite's
     arguments = parser.parse_args()
     if not 0 < arguments.minutes <= MINUTES_MAX:
         parser.error(f"MINUTES is at most {MINUTES_MAX}, and more than 0")
