@@ -342,12 +342,12 @@ static void serve(const struct server_config *config)
         if (server_batch_ns() >= seldom_ns) {
             seldom_ns = server_batch_ns() + SELDOM_NS;
             memory_forget_translations();
+            look_for_users_shortage(routes_stats()->users, server_batch_ns());
+            look_for_connections_shortage(config->connections_max, server_batch_ns());
             if (button_pressed())
                 return;
         }
         clock_follow_rtc();
-        look_for_users_shortage(routes_stats()->users, server_batch_ns());
-        look_for_connections_shortage(config->connections_max, server_batch_ns());
         if (!announced)
             announced = announce();
         if (console_read() == CTRL_C)

@@ -84,7 +84,8 @@ static bool allow_ports(uint64_t first, uint64_t count, bool after_boot)
     return true;
 }
 
-void gate_seal(void)
+/* From now on the list is the one for after the boot. */
+static void gate_seal(void)
 {
     sealed = true;
 }
@@ -201,13 +202,13 @@ static bool port_operation(const struct gate_instruction *instruction, struct tr
     return true;
 }
 
-static bool write_kvmclock(uint32_t msr, uint64_t value)
+static bool write_kvmclock(uint64_t value)
 {
     const uint64_t address = value & ~(uint64_t)MSR_KVM_FLAG;
 
     if (!is_ring3_data(address, MSR_KVM_BYTES_MAX))
         return false;
-    cpu_write_msr(msr, value);
+    cpu_write_msr(MSR_KVM_SYSTEM_TIME, value);
     return true;
 }
 
@@ -232,8 +233,7 @@ static bool call(struct trap_frame *frame)
         return false;
     switch ((uint32_t)frame->rcx) {
     case MSR_KVM_SYSTEM_TIME:
-        return write_kvmclock((uint32_t)frame->rcx,
-                              (uint32_t)frame->rax | (uint64_t)(uint32_t)frame->rdx << 32);
+        return write_kvmclock((uint32_t)frame->rax | (uint64_t)(uint32_t)frame->rdx << 32);
     case RING0_USE_TABLES:
         frame->rax = paging_use_tables(first, second);
         return true;

@@ -40,6 +40,3 @@ __attribute__((warn_unused_result)) bool gate_decode(const uint8_t *code, size_t
  * it. False, and nothing done: it is not on the list.
  */
 __attribute__((warn_unused_result)) bool gate_serve(struct trap_frame *frame);
-
-/* From now on the list is the one for after the boot. */
-void gate_seal(void);

@@ -46,7 +46,8 @@ enum ring0_call {
        the first 4 GiB that the boot began with: from here on only what is asked for is mapped. */
     RING0_USE_TABLES = 0x74616c00,
     /* Maps whole pages, RDI to RSI, one to one: RAM, or (uncached) device registers. Refused: what
-       overlaps the image or the tables, what is mapped otherwise, and want of tables. */
+       lies below 1 MiB, overlaps the image or the tables, or is mapped otherwise, and want of
+       tables; pages before the one that was refused stay mapped. */
     RING0_MAP_RAM,
     RING0_MAP_DEVICE,
     /* Adds RDI to RDI + RSI - 1 to the ports that may be used, or (the second) that may be used

@@ -113,14 +113,20 @@ static void start(void)
     rig_start(&config, &fake_netdev_default);
 }
 
-/* With the address, as it is lent. */
-static void start_leased(void)
+/* It asks for an address, and is lent one. */
+static void lend(void)
 {
-    start();
     EXPECT_EQ(dhcp_message(), DISCOVER);
     dhcp_answer(frame, OFFER);
     EXPECT_EQ(dhcp_message(), REQUEST);
     dhcp_answer(frame, DHCP_ACK);
+}
+
+/* With the address, as it is lent. */
+static void start_leased(void)
+{
+    start();
+    lend();
     rig_poll();
     EXPECT_EQ(server_address(), __builtin_bswap32(LEASED));
     rig_server_address = LEASED;
@@ -133,10 +139,7 @@ NET_TEST(dhcp_gets_an_address_and_gives_it_up_when_the_lease_ends)
     start();
     fake_clock_advance_ms(5);
     EXPECT(!server_is_reachable());
-    EXPECT_EQ(dhcp_message(), DISCOVER);
-    dhcp_answer(frame, OFFER);
-    EXPECT_EQ(dhcp_message(), REQUEST);
-    dhcp_answer(frame, DHCP_ACK);
+    lend();
     rig_wait_ms(100);
     EXPECT(server_is_reachable());
     EXPECT_EQ(server_address(), __builtin_bswap32(LEASED));
@@ -215,10 +218,7 @@ NET_TEST(a_lease_of_45_s_that_nobody_renews_is_used_for_45_s)
     EXPECT_EQ(dhcp_message_within(2 * MARGIN_MS, 5), DISCOVER);
     EXPECT(!server_is_reachable());
     /* It asks until somebody lends one again. */
-    EXPECT_EQ(dhcp_message(), DISCOVER);
-    dhcp_answer(frame, OFFER);
-    EXPECT_EQ(dhcp_message(), REQUEST);
-    dhcp_answer(frame, DHCP_ACK);
+    lend();
     rig_wait_ms(100);
     EXPECT(server_is_reachable());
     expect_renewal(22000 - 100, 5);
@@ -461,10 +461,7 @@ static void lend_small_subnet(uint32_t netmask)
 {
     start();
     lent.netmask = netmask;
-    EXPECT_EQ(dhcp_message(), DISCOVER);
-    dhcp_answer(frame, OFFER);
-    EXPECT_EQ(dhcp_message(), REQUEST);
-    dhcp_answer(frame, DHCP_ACK);
+    lend();
     rig_poll();
     rig_server_address = LEASED;
     peer_init(&peer, 5000);
