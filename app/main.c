@@ -25,7 +25,7 @@
 #include "kernel/time/clock.h"
 #include "kernel/virtio/virtio_mmio.h"
 #include "kernel/virtio/virtio_net.h"
-#include "net/address.h"
+#include "net/link/address.h"
 #include "net/server.h"
 
 #define CTRL_C          0x03

@@ -13,7 +13,7 @@
 #define LWIP_SINGLE_NETIF    1 /* one device: routing is one comparison */
 #define LWIP_STATS           0 /* counted once, in server_get_counters() */
 
-/* ---- memory: net/pool.c, so that connections_max is a boot option ---- */
+/* ---- memory: net/core/pool.c, so that connections_max is a boot option ---- */
 
 #define MEM_CUSTOM_ALLOCATOR 1
 #define MEM_CUSTOM_MALLOC    pool_alloc
@@ -104,4 +104,4 @@
 /* What lies out of order holds ring buffers: link.c says how many there may be just now. */
 #define TCP_OOSEQ_PBUFS_LIMIT(pcb) link_ooseq_pbufs_max()
 
-#define LWIP_HOOK_FILENAME         "net/lwip_hooks.h"
+#define LWIP_HOOK_FILENAME         "net/tcp/lwip_hooks.h"

@@ -135,7 +135,7 @@ bool server_is_drained(void);
 
 /* ---- counted since boot ---- */
 
-#define SERVER_POOLS 7 /* tiny, small, medium, large, full, pcb, arp: see net/pool.h */
+#define SERVER_POOLS 7 /* tiny, small, medium, large, full, pcb, arp: see net/core/pool.h */
 
 struct server_counters {
     uint64_t connections_accepted, connections_refused, connections_gave_way;

@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "net/pool.h"
+#include "net/core/pool.h"
 
 /*
  * x86 swaps two bytes by a rotation, which keeps flags; an emulator has to work those out first

@@ -88,7 +88,7 @@ def check_packages(suite):
 def check_configuration(suite):
     """Another configuration of lwIP is one for lwIP's objects and for all that include its headers:
     they would not agree on its structures."""
-    sources = ("build/lwip/src/core/netif.c", "net/link.c")
+    sources = ("build/lwip/src/core/netif.c", "net/link/link.c")
     objects = [f"build/host/{name.removeprefix('build/')}.o" for name in sources]
 
     def make(*options):

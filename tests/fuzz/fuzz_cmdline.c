@@ -14,7 +14,7 @@
 
 #include "kernel/plat/cmdline.h"
 #include "kernel/virtio/virtio_mmio.c" /* forgets devices between inputs */
-#include "net/address.h"
+#include "net/link/address.h"
 #include "tests/fuzz/input.h"
 
 /* What virtio_mmio.c would find devices by. */

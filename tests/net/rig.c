@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "net/pool.h"
+#include "net/core/pool.h"
 
 struct rig_app rig_app;
 struct server_kept rig_kept;

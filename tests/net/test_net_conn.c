@@ -1,5 +1,5 @@
 /* Connections that behave: opening, requests, closing. */
-#include "net/pool.h"
+#include "net/core/pool.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other;

@@ -1,7 +1,7 @@
-#include "net/cookie.h"
+#include "net/admit/cookie.h"
 
 #include "kernel/netdev.h"
-#include "net/isn.h"
+#include "net/tcp/isn.h"
 #include "tests/test.h"
 
 #define CONNECTIONS 64

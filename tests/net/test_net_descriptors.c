@@ -3,8 +3,8 @@
 #include "lwip/prot/ip.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
-#include "net/link.h"
-#include "net/pool.h"
+#include "net/core/pool.h"
+#include "net/link/link.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, many[32];

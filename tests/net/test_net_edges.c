@@ -1,11 +1,11 @@
 /* What an ordinary exchange seldom comes to. */
 #include "kernel/time/clock.h"
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/link.h"
-#include "net/lwip_hooks.h"
-#include "net/pool.h"
-#include "net/reply.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
+#include "net/link/link.h"
+#include "net/tcp/lwip_hooks.h"
+#include "net/tcp/reply.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other, readers[60];

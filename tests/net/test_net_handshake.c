@@ -1,6 +1,6 @@
 /* Handshakes of which nothing is kept. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
+#include "net/core/conn_table.h"
 #include "tests/net/rig.h"
 
 #define HALF_OPEN_MAX 64 /* of so few connections */

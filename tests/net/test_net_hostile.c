@@ -1,7 +1,7 @@
 /* What a review found: each was open once, and a peer could have used it. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/pool.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other;

@@ -1,5 +1,5 @@
 /* Who may be connected, and for how long. */
-#include "net/conn_table.h"
+#include "net/core/conn_table.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other, third;

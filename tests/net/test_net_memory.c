@@ -1,7 +1,7 @@
 /* Memory and descriptors: who waits when they are short, and who gives way. */
-#include "net/conn_table.h"
-#include "net/pool.h"
-#include "net/unread.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
+#include "net/flow/unread.h"
 #include "tests/net/rig.h"
 
 static struct peer peer;

@@ -5,8 +5,8 @@
  * each step their PCBs are the same.
  */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/reply.h"
+#include "net/core/conn_table.h"
+#include "net/tcp/reply.h"
 #include "tests/net/rig.h"
 #include "tests/octets.h"
 

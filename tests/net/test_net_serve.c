@@ -1,8 +1,8 @@
 /* What is served at once, and what waits for lwIP and the end of the batch all the same. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/pool.h"
-#include "net/unread.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
+#include "net/flow/unread.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, waiting, many[64];

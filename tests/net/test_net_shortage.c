@@ -1,8 +1,8 @@
 /* When there is not memory for all: who waits and who gives way; and windows that are too small. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/pool.h"
-#include "net/server_state.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
+#include "net/core/server_state.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, readers[60];

@@ -1,7 +1,7 @@
 /* The table of connections, when it has no record to give. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/pool.h"
+#include "net/core/conn_table.h"
+#include "net/core/pool.h"
 #include "tests/net/rig.h"
 
 static struct peer peer;

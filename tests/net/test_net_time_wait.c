@@ -1,6 +1,6 @@
 /* TIME-WAIT: how long it lasts, and who may come in its place. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
+#include "net/core/conn_table.h"
 #include "tests/net/rig.h"
 
 static struct peer peer;
@@ -13,7 +13,7 @@ static void start(void)
     peer_connect(&peer);
 }
 
-/* From now on: CLOSING_MS of net/deadlines.c. */
+/* From now on: CLOSING_MS of net/flow/deadlines.c. */
 static void expect_ten_seconds(void)
 {
     rig_wait_ms(9000);

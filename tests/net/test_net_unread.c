@@ -1,6 +1,6 @@
 /* Bytes that wait to be read, where some of the pbufs that lwIP gives have none. */
-#include "net/pool.h"
-#include "net/unread.h"
+#include "net/core/pool.h"
+#include "net/flow/unread.h"
 #include "tests/net/rig.h"
 
 static struct server_conn conn;

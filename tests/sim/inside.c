@@ -1,10 +1,10 @@
 #include "tests/sim/inside.h"
 
 #include "lwip/priv/tcp_priv.h"
-#include "net/conn_table.h"
-#include "net/server_state.h"
-#include "net/turn.h"
-#include "net/unread.h"
+#include "net/core/conn_table.h"
+#include "net/core/server_state.h"
+#include "net/flow/turn.h"
+#include "net/flow/unread.h"
 #include "tests/sim/sim.h"
 
 /* As deadlines.c has them. */

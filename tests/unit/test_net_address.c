@@ -1,4 +1,4 @@
-#include "net/address.h"
+#include "net/link/address.h"
 #include "tests/test.h"
 
 static struct address parsed;

@@ -1,4 +1,4 @@
-#include "net/guard.h"
+#include "net/wire/guard.h"
 #include "tests/octets.h"
 #include "tests/test.h"
 

@@ -1,4 +1,4 @@
-#include "net/isn.h"
+#include "net/tcp/isn.h"
 #include "tests/test.h"
 
 /* Of the reference implementation: key 00 01 .. 0f, message 00 01 .. (n - 1). */

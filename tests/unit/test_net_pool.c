@@ -1,4 +1,4 @@
-#include "net/pool.h"
+#include "net/core/pool.h"
 #include "tests/test.h"
 
 static const struct pool_budget budget = {{8, 4, 4, 2, 2, 3}};

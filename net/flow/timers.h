@@ -1,0 +1,12 @@
+/* lwIP's timers, and ours: what is to be done with time, not with frames. */
+#pragma once
+
+#include "net/core/conn.h"
+
+void timers_init(void);
+
+/* To be told after each turn: lwIP's timers see the connection while they have to do with it. */
+void timers_watch(struct server_conn *conn);
+
+/* Runs what is due; nearly always nothing. */
+void timers_run(void);
