@@ -98,10 +98,10 @@
  */
 #define TCP_MSL 43200000
 
-/* One argument a PCB, for the callbacks that tell of its birth and death (endpoint.c). */
+/* One argument a PCB, for the callbacks that tell of its birth and death (listener.c). */
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 
 /* What lies out of order holds ring buffers: link.c says how many there may be just now. */
 #define TCP_OOSEQ_PBUFS_LIMIT(pcb) link_ooseq_pbufs_max()
 
-#define LWIP_HOOK_FILENAME         "net/tcp/lwip_hooks.h"
+#define LWIP_HOOK_FILENAME         "net/lwip_hooks.h"

@@ -24,7 +24,7 @@
  *     tcp_txnow, tcp_new_port, pbuf_free_ooseq, tcp_connect: not used
  *
  * What happens to the PCB meanwhile tells its state (TIME-WAIT) and lwIP's callbacks for its birth
- * and death (endpoint.c). PCB->next means nothing while the lists are empty.
+ * and death (listener.c). PCB->next means nothing while the lists are empty.
  *
  * The alternative, many short lists by hash whose heads are swapped in, has lwIP search what was
  * just found, and needs to know of each place that might look into another bucket.

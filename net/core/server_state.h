@@ -1,4 +1,4 @@
-/* What the files of net/ share of the server, besides its connections. server.c owns it. */
+/* What the rooms of net/ share besides connections: configuration, counters, and the time. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,11 +19,8 @@ struct server {
     struct server_counters counters; /* those that are counted here as they happen */
     uint64_t batch_ns;
     uint64_t ran_ns; /* the same without pauses: what deadlines are reckoned by */
-    bool worked;     /* the turn that began then did something */
-    size_t frames;   /* that it received */
     bool stopping;
-    bool answered;       /* on_bytes was called in this batch */
-    bool output_is_left; /* server_is_drained() has seen some */
+    bool answered; /* on_bytes was called in this batch */
 };
 
 extern struct server server;

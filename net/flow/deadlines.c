@@ -3,9 +3,8 @@
 #include "kernel/netdev.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/core/server_state.h"
-#include "net/flow/turn.h"
 #include "net/flow/unread.h"
-#include "net/tcp/reply.h"
+#include "net/tcp/segment.h"
 
 /* An honest client's handshake takes a round trip; our SYN-ACK goes out three times meanwhile. */
 #define HALF_OPEN_MS 8000
@@ -14,7 +13,7 @@
  * TIME-WAIT guards against segments of an old connection that arrive late (RFC 9293 section 3.4.2:
  * two maximum segment lifetimes). Two minutes is a guess of 1981; on the networks this serves
  * nothing lives for seconds. A client that comes back sooner is let in by its higher sequence
- * number (server.c).
+ * number (admission.c).
  */
 #define CLOSING_MS 10000
 
@@ -66,7 +65,7 @@ struct server_conn *deadlines_oldest(enum conn_deadline kind)
 struct server_conn *deadlines_give_way(void)
 {
     struct server_conn *const lingering = deadlines_oldest(DEADLINE_LINGER);
-    if (lingering != NULL && !turn_output_waits(lingering))
+    if (lingering != NULL && !pcb_has_unacknowledged_data(lingering->pcb))
         return lingering;
 
     const struct list_node *const idle = &deadlines.waiting[DEADLINE_IDLE];
@@ -105,7 +104,7 @@ void deadlines_sending(struct server_conn *conn)
 static bool are_much(const struct tcp_seg *segment, size_t *bytes)
 {
     for (; segment != NULL && *bytes < TCP_MSS; segment = segment->next)
-        if (!reply_is_kept(segment))
+        if (!segment_is_kept(segment))
             *bytes += segment->len;
     return *bytes >= TCP_MSS;
 }
@@ -133,8 +132,7 @@ struct server_conn *deadlines_slowest_reader(uint32_t waited_ms)
     for (struct list_node *node = deadlines.sending.next; node != &deadlines.sending && left > 0;
          node = node->next, left--) {
         struct server_conn *const conn = list_entry(node, struct server_conn, sending_node);
-        const bool waits = conn->pcb->unacked != NULL || conn->pcb->unsent != NULL;
-        if (!waits || (much && !holds_much(conn)))
+        if (!pcb_has_output(conn->pcb) || (much && !holds_much(conn)))
             continue;
         if (!much && holds_much(conn)) {
             much = true;
@@ -156,49 +154,20 @@ static bool has_passed(const struct server_conn *conn, uint64_t ns)
     return waited_ns > 0 && waited_ns >= ns;
 }
 
-static void expire(struct server_conn *conn)
+/* It starts anew, at the end, with the time of this batch: so each is handed out once a batch. */
+struct server_conn *deadlines_next_expired(void)
 {
-    switch ((enum conn_deadline)conn->deadline) { /* GCOVR_EXCL_BR_LINE: each value has its case */
-    case DEADLINE_HALF_OPEN:
-    case DEADLINE_CLOSING:
-        tcp_abandon(conn->pcb, 0);
-        return;
-    case DEADLINE_IDLE:
-    case DEADLINE_LINGER:
-        /* While output waits for its reader, send_ms is what counts. */
-        if (turn_output_waits(conn))
-            return;
-        /* Its request has come in this batch, or waits for memory: the turn decides. */
-        if (conn->deadline == DEADLINE_IDLE && !unread_is_empty(conn))
-            return;
-        server.counters.timeouts++;
-        if (conn->deadline == DEADLINE_IDLE)
-            turn_retire(conn);
-        else
-            tcp_abort(conn->pcb);
-        return;
-    case DEADLINE_HEAD:
-    case DEADLINE_BODY:
-        server.counters.timeouts++;
-        turn_time_out(conn);
-        return;
-    case DEADLINE_KINDS: /* GCOVR_EXCL_START: their number is none of them */
-        break;
-    } /* GCOVR_EXCL_STOP */
-}
-
-/* Each is looked at once: one that starts anew does so at the end, with the time of this batch. */
-static void run_waiting(enum conn_deadline kind)
-{
-    struct server_conn *conn;
-    while ((conn = deadlines_oldest(kind)) != NULL && has_passed(conn, deadlines.ns[kind])) {
-        /* Whatever becomes of it, it is not the oldest any more. */
-        deadlines_start(conn, kind);
-        expire(conn);
+    for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++) {
+        struct server_conn *const conn = deadlines_oldest((enum conn_deadline)kind);
+        if (conn != NULL && has_passed(conn, deadlines.ns[kind])) {
+            deadlines_start(conn, (enum conn_deadline)kind);
+            return conn;
+        }
     }
+    return NULL;
 }
 
-static void run_sending(void)
+struct server_conn *deadlines_next_stuck(void)
 {
     while (!list_is_alone(&deadlines.sending)) {
         struct server_conn *const conn =
@@ -207,18 +176,10 @@ static void run_sending(void)
             break;
         conn->sending_examined_ns = server.ran_ns;
         list_move_to_end(&deadlines.sending, &conn->sending_node);
-        if (conn->pcb->unacked == NULL && conn->pcb->unsent == NULL) {
+        if (!pcb_has_output(conn->pcb))
             list_remove(&conn->sending_node);
-        } else if (server.ran_ns - conn->progress_ns >= deadlines.send_ns) {
-            server.counters.timeouts++;
-            tcp_abort(conn->pcb);
-        }
+        else if (server.ran_ns - conn->progress_ns >= deadlines.send_ns)
+            return conn;
     }
-}
-
-void deadlines_run(void)
-{
-    for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++)
-        run_waiting((enum conn_deadline)kind);
-    run_sending();
+    return NULL;
 }

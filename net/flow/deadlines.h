@@ -1,7 +1,7 @@
 /*
  * How long a connection may wait for what. Each kind of wait lasts as long for every connection, so
  * a list in the order of entry is sorted by deadline: starting one is an append, and whether one
- * has passed is seen at the head. deadlines_run() is called some 30 times a second.
+ * has passed is seen at the head. turns_expire() looks some 30 times a second.
  *
  *     HALF_OPEN  for the ACK of our SYN                        then forgotten
  *     IDLE       for the next request           idle_ms        then closed
@@ -44,5 +44,12 @@ void deadlines_sending(struct server_conn *conn);
  */
 struct server_conn *deadlines_slowest_reader(uint32_t waited_ms);
 
-/* Ends what has waited too long. */
-void deadlines_run(void);
+/*
+ * A connection whose deadline has passed: conn->deadline says what it waited for in vain. That
+ * deadline has been started again, so whoever asks MUST ask until NULL, and end or change the wait
+ * if the connection is not to come back after as long again.
+ */
+struct server_conn *deadlines_next_expired(void);
+
+/* A connection whose peer has acknowledged nothing for send_ms; likewise until NULL. */
+struct server_conn *deadlines_next_stuck(void);

@@ -3,9 +3,9 @@
 #include "net/core/pool.h"
 #include "net/core/server_state.h"
 #include "net/flow/deadlines.h"
-#include "net/flow/turn.h"
 #include "net/flow/unread.h"
-#include "net/tcp/endpoint.h"
+#include "net/tcp/mend.h"
+#include "net/tcp/segment.h"
 
 /* Blocks that data leaves to ACKs, ARP and frames that must be copied. */
 #define RESERVED_FULL 16
@@ -28,7 +28,7 @@ static struct {
 void room_init(void)
 {
     room.pool_half = pool_level(POOL_FULL) / 2;
-    room.answer = server.config.response_bytes_max / ENDPOINT_MSS_MIN + 1 + SPARE_SEGMENTS;
+    room.answer = server.config.response_bytes_max / MEND_MSS_MIN + 1 + SPARE_SEGMENTS;
     room.owed = 0;
 }
 
@@ -55,7 +55,7 @@ static size_t full_blocks_reserved(void)
  */
 static size_t pool_segments(const struct server_conn *conn)
 {
-    const size_t half = turn_output_waits(conn) ? room.pool_half : 0;
+    const size_t half = pcb_has_unacknowledged_data(conn->pcb) ? room.pool_half : 0;
     const size_t full = above(pool_level(POOL_FULL), full_blocks_reserved() + half);
     const size_t tiny = above(pool_level(POOL_TINY), RESERVED_TINY);
     return above(full < tiny ? full : tiny, SPARE_SEGMENTS);

@@ -19,9 +19,9 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/core/conn_table.h"
 #include "net/core/server_state.h"
-#include "net/flow/deadlines.h"
 #include "net/link/lease.h"
 #include "net/link/link.h"
+#include "net/tcp/mend.h"
 
 #define SLICES           8
 #define TICK_NS          (TCP_SLOW_INTERVAL * CLOCK_NS_PER_MS / SLICES)
@@ -49,42 +49,13 @@ static bool is_timed(const struct tcp_pcb *pcb)
             (pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND)) != 0);
 }
 
-/*
- * lwIP asserts in its timer that a persist timer runs only while there is unsent output and nothing
- * in flight, and forgets to stop it when a window probe is acknowledged that was all there was. A
- * peer could halt the machine by that. So before every timer, not only after every turn: the
- * acknowledgement may have come in this very batch.
- */
-static void stop_stale_persist(struct tcp_pcb *pcb)
-{
-    if (pcb->persist_backoff != 0 && (pcb->unsent == NULL || pcb->unacked != NULL))
-        pcb->persist_backoff = 0;
-}
-
 void timers_watch(struct server_conn *conn)
 {
-    stop_stale_persist(conn->pcb);
+    mend_stale_persist(conn->pcb);
     if ((conn->flags & CONN_TIMED) != 0 || !is_timed(conn->pcb))
         return;
     conn->flags |= CONN_TIMED;
     list_append(&timers.slices[conn->slice % SLICES], &conn->timed_node);
-}
-
-/*
- * The persist timer splits a segment that does not fit the window, but lwIP 2.2.1 leaves a FIN on
- * both halves (tcp_split_unsent_seg() adds to the flags of the first): the peer would take the
- * first half for all there is. So a segment with a FIN is split here, and the first half loses it.
- */
-static void split_before_fin(struct tcp_pcb *pcb)
-{
-    struct tcp_seg *const head = pcb->unsent;
-    if (pcb->persist_backoff == 0 || pcb->snd_wnd == 0 || head->len <= pcb->snd_wnd ||
-        (TCPH_FLAGS(head->tcphdr) & TCP_FIN) == 0)
-        return;
-    if (tcp_split_unsent_seg(pcb, (u16_t)pcb->snd_wnd) == ERR_OK)
-        TCPH_UNSET_FLAG(head->tcphdr, TCP_FIN);
-    else
-        pcb->persist_cnt = 0; /* without memory: not lwIP's turn to split it either */
 }
 
 /* Joins the slice's PCBs into lwIP's list; returns their flags together. */
@@ -100,8 +71,8 @@ static tcpflags_t join(struct list_node *slice)
             list_remove(node);
             continue;
         }
-        stop_stale_persist(conn->pcb);
-        split_before_fin(conn->pcb);
+        mend_stale_persist(conn->pcb);
+        mend_split_before_fin(conn->pcb);
         flags |= conn->pcb->flags;
         conn->pcb->next = tcp_active_pcbs;
         tcp_active_pcbs = conn->pcb;
@@ -138,7 +109,6 @@ static void touch_unsent(struct server_conn *conn)
 __attribute__((noinline)) static void run_tick(uint64_t tick)
 {
     run_tcp((unsigned)(tick % SLICES));
-    deadlines_run();
     if (link_watch())
         conns_each(touch_unsent);
     if (tick % TICKS_PER_MS(DHCP_FINE_TIMER_MSECS) == 0)
@@ -148,13 +118,14 @@ __attribute__((noinline)) static void run_tick(uint64_t tick)
         etharp_tmr();
 }
 
-void timers_run(void)
+bool timers_run(void)
 {
     if (server.batch_ns < timers.due_ns)
-        return;
+        return false;
     timers.due_ns += TICK_NS;
     /* After a pause time goes on from now. */
     if (server.batch_ns > timers.due_ns + PAUSE_NS)
         timers.due_ns = server.batch_ns + TICK_NS;
     run_tick(++timers.tick);
+    return true;
 }

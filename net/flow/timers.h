@@ -8,5 +8,5 @@ void timers_init(void);
 /* To be told after each turn: lwIP's timers see the connection while they have to do with it. */
 void timers_watch(struct server_conn *conn);
 
-/* Runs what is due; nearly always nothing. */
-void timers_run(void);
+/* Runs what is due, some 30 times a second; nearly always nothing. True if there was something. */
+bool timers_run(void);

@@ -34,9 +34,10 @@
 #include "net/flow/room.h"
 #include "net/flow/timers.h"
 #include "net/flow/unread.h"
-#include "net/tcp/endpoint.h"
+#include "net/link/link.h"
 #include "net/tcp/predict.h"
 #include "net/tcp/reply.h"
+#include "net/tcp/segment.h"
 
 /*
  * Of answers that are not acknowledged, in pbufs: to whom so many are under way, further segments
@@ -192,15 +193,6 @@ static size_t give_unread(struct server_conn *conn)
     return taken;
 }
 
-void turn_time_out(struct server_conn *conn)
-{
-    begin_turn(conn);
-    server.config.handlers.on_timeout(conn, conn->state);
-    write_staged(conn);
-    end_turn();
-    conns_touch(conn);
-}
-
 /*
  * What could not be taken is kept out of the ring. False if there is no memory for that: then the
  * connection cannot go on, for TCP has acknowledged it.
@@ -232,19 +224,6 @@ __attribute__((noinline)) static bool keep_bytes(struct server_conn *conn, const
 }
 
 /* ---- TCP's side ---- */
-
-static bool output_is_empty(const struct tcp_pcb *pcb)
-{
-    return pcb->unacked == NULL && pcb->unsent == NULL;
-}
-
-/* The FIN is last, and in a segment of its own or with the last octets. */
-bool turn_output_waits(const struct server_conn *conn)
-{
-    const struct tcp_pcb *const pcb = conn->pcb;
-    return (pcb->unacked != NULL && pcb->unacked->len > 0) ||
-           (pcb->unsent != NULL && pcb->unsent->len > 0);
-}
 
 /* Its place in the lists of those that time has to do with. */
 static void watch(struct server_conn *conn)
@@ -317,7 +296,7 @@ __attribute__((noinline)) static void finish(struct server_conn *conn, size_t ta
         tcp_recved(conn->pcb, (u16_t)taken);
     close_when_done(conn);
     /* Without an acknowledgement to come nothing else would bring it back. */
-    if (!unread_is_empty(conn) && output_is_empty(conn->pcb))
+    if (!unread_is_empty(conn) && !pcb_has_output(conn->pcb))
         retry_later(conn);
 }
 
@@ -394,7 +373,7 @@ turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t
         return false;
     }
     server.counters.segments_predicted++;
-    endpoint_follow(conn);
+    link_follow_peer(conn);
     serve_bytes(conn, bytes, len);
     room_return(blocks);
     return true;
@@ -462,7 +441,7 @@ static bool is_over(const struct server_conn *conn)
         return true;
     case LAST_ACK:
     case CLOSING:
-        return !turn_output_waits(conn);
+        return !pcb_has_unacknowledged_data(conn->pcb);
     default:
         return false;
     }
@@ -479,4 +458,58 @@ __attribute__((noinline)) void turn_settle(struct server_conn *conn)
         deadlines_start(conn, DEADLINE_CLOSING);
     }
     watch(conn);
+}
+
+/* ---- deadlines that pass ---- */
+
+/* Calls on_timeout. */
+static void time_out(struct server_conn *conn)
+{
+    begin_turn(conn);
+    server.config.handlers.on_timeout(conn, conn->state);
+    write_staged(conn);
+    end_turn();
+    conns_touch(conn);
+}
+
+static void expire(struct server_conn *conn)
+{
+    switch ((enum conn_deadline)conn->deadline) { /* GCOVR_EXCL_BR_LINE: each value has its case */
+    case DEADLINE_HALF_OPEN:
+    case DEADLINE_CLOSING:
+        tcp_abandon(conn->pcb, 0);
+        return;
+    case DEADLINE_IDLE:
+    case DEADLINE_LINGER:
+        /* While output waits for its reader, send_ms is what counts. */
+        if (pcb_has_unacknowledged_data(conn->pcb))
+            return;
+        /* Its request has come in this batch, or waits for memory: the turn decides. */
+        if (conn->deadline == DEADLINE_IDLE && !unread_is_empty(conn))
+            return;
+        server.counters.timeouts++;
+        if (conn->deadline == DEADLINE_IDLE)
+            turn_retire(conn);
+        else
+            tcp_abort(conn->pcb);
+        return;
+    case DEADLINE_HEAD:
+    case DEADLINE_BODY:
+        server.counters.timeouts++;
+        time_out(conn);
+        return;
+    case DEADLINE_KINDS: /* GCOVR_EXCL_START: their number is none of them */
+        break;
+    } /* GCOVR_EXCL_STOP */
+}
+
+__attribute__((noinline)) void turns_expire(void)
+{
+    struct server_conn *conn;
+    while ((conn = deadlines_next_expired()) != NULL)
+        expire(conn);
+    while ((conn = deadlines_next_stuck()) != NULL) {
+        server.counters.timeouts++;
+        tcp_abort(conn->pcb);
+    }
 }

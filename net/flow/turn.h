@@ -27,14 +27,11 @@ void turns_run(void);
 /* Tries again what had no memory, or no descriptors. Before the batch. */
 void turns_retry(void);
 
-/* True while something that was sent is not acknowledged; a FIN does not count. */
-bool turn_output_waits(const struct server_conn *conn);
-
 /* Closes an idle connection, which is gone for the application at once. */
 void turn_retire(struct server_conn *conn);
 
-/* Calls on_timeout. */
-void turn_time_out(struct server_conn *conn);
+/* Ends what has waited too long (deadlines.h). */
+void turns_expire(void);
 
 /*
  * After lwIP had to do with the connection outside of a turn: keeps its place in the lists of

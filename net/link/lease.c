@@ -19,7 +19,7 @@
 #include "kernel/netdev.h"
 #include "lwip/dhcp.h"
 #include "net/core/server_state.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 
 /* RFC 2131 section 3.3; sections below are of it, too. Counted like any other, it is 136 years. */
 #define INFINITE_S UINT32_MAX

@@ -16,8 +16,10 @@
 #include "lwip/pbuf.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
+#include "net/core/conn_table.h"
+#include "net/core/server_state.h"
 #include "net/link/lease.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 #include "net/wire/ip_header.h"
 
 #define ETHERNET_BYTES  14
@@ -43,6 +45,7 @@ struct received {
 
 static struct {
     struct netif netif;
+    const struct link_upcalls *upcalls;
     struct guard_self self;
     const uint8_t *source; /* see link_source() */
     uint64_t refused;      /* see link_refused() */
@@ -218,6 +221,15 @@ static void put_ethernet_header(struct eth_hdr *ethernet, const uint8_t mac[6])
     ethernet->type = PP_HTONS(ETHTYPE_IP);
 }
 
+/* Where the segments of a connection come from; NULL if there is no such connection. */
+static const uint8_t *mac_of_peer(uint32_t address, const struct tcp_hdr *tcp)
+{
+    if (lwip_ntohs(tcp->src) != server.config.port)
+        return NULL;
+    const struct server_conn *const conn = conns_find(conns_key(address, lwip_ntohs(tcp->dest)));
+    return conn != NULL ? conn->mac : NULL;
+}
+
 /*
  * lwIP's output, in place of etharp_output(). A connection's segments go to where its own come
  * from: no ARP entry need be there, so nobody on the link can cut a connection by filling the table
@@ -231,7 +243,7 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, const ip4_addr_t *
     const uint8_t *mac = NULL;
 
     if (ip->_proto == IP_PROTO_TCP)
-        mac = link_peer(ip->dest.addr, lwip_ntohs(tcp->dest), lwip_ntohs(tcp->src));
+        mac = mac_of_peer(ip->dest.addr, tcp);
     if (mac == NULL)
         return etharp_output(netif, p, next_hop);
     if (pbuf_add_header(p, ETHERNET_BYTES) != 0)
@@ -365,12 +377,12 @@ __attribute__((noinline)) static void give_to_lwip(struct pbuf *p, bool sound)
 
 static void deliver_segment(const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
-    if (link_admit(segment, p, sound) == LINK_DROP) {
+    if (link_state.upcalls->admit(segment, p, sound) == LINK_DROP) {
         pbuf_free(p);
         return;
     }
     give_to_lwip(p, sound);
-    link_admitted();
+    link_state.upcalls->admitted();
 }
 
 __attribute__((noinline)) static void refuse(const struct netdev_piece *pieces, size_t count)
@@ -385,8 +397,9 @@ static bool is_dealt_with(const struct guard_frame *frame, const struct netdev_p
     const struct guard_segment *const segment = &frame->segment;
     const uint8_t *const packet = piece->bytes + ETHERNET_BYTES;
     if ((segment->flags & TCP_SYN) != 0)
-        return link_answer(segment, packet, frame->payload_len, piece->checksum_valid);
-    return piece->checksum_valid && link_serve(segment, packet, frame->payload_len);
+        return link_state.upcalls->answer(segment, packet, frame->payload_len,
+                                          piece->checksum_valid);
+    return piece->checksum_valid && link_state.upcalls->serve(segment, packet, frame->payload_len);
 }
 
 /* Takes out the tag: the addresses move up to the type. */
@@ -514,12 +527,14 @@ static err_t init_netif(struct netif *netif)
 
 NETIF_DECLARE_EXT_CALLBACK(settings_callback)
 
-void link_init(uint32_t address, uint32_t netmask, uint32_t gateway)
+void link_init(uint32_t address, uint32_t netmask, uint32_t gateway,
+               const struct link_upcalls *upcalls)
 {
     const struct netdev_info *const info = netdev_get_info();
     const ip4_addr_t addresses[3] = {{address}, {netmask}, {gateway}};
 
     memset(&link_state, 0, sizeof link_state);
+    link_state.upcalls = upcalls;
     for (unsigned i = 0; i < RECEIVED_MAX; i++) {
         link_state.received[i].next_free = link_state.free;
         link_state.free = &link_state.received[i];

@@ -1,7 +1,7 @@
 /*
  * The link: lwIP's network interface over kernel/netdev.h.
  *
- * Receiving: a frame stays where the device put it. Most are dealt with there, in link_serve(). Of
+ * Receiving: a frame stays where the device put it. Most are dealt with there (link_upcalls). Of
  * others each piece becomes a pbuf that points into the ring and gives its buffers back when lwIP
  * frees it.
  *
@@ -13,15 +13,42 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "lwip/netif.h"
+#include "net/core/conn.h"
 #include "net/wire/guard.h"
+
+enum link_verdict {
+    LINK_DROP, /* `p` remains the caller's */
+    LINK_PASS, /* lwIP shall have it */
+};
+
+/*
+ * What the link asks of those above it, of TCP segments to our address. The first two are asked
+ * before there is a pbuf, for a frame in one piece that has its packet at `packet`; true if the
+ * segment is dealt with. The others are called for each segment that lwIP is to have. `sound`: its
+ * checksum is known to be right.
+ */
+struct link_upcalls {
+    /* A SYN that begins nothing yet. */
+    bool (*answer)(const struct guard_segment *segment, const uint8_t *packet, size_t len,
+                   bool sound);
+    /* Data for a connection, of a segment that is sound. */
+    bool (*serve)(const struct guard_segment *segment, const uint8_t *packet, size_t len);
+    /* Before lwIP has it. */
+    enum link_verdict (*admit)(const struct guard_segment *segment, struct pbuf *p, bool sound);
+    /* After LINK_PASS, and lwIP. */
+    void (*admitted)(void);
+};
 
 /*
  * Brings the interface up: with the address given (network byte order), or with DHCP if it is 0.
- * `mtu_bytes` and the rest come from the device. Called once, after lwip_init().
+ * The MTU and the like come from the device. `upcalls` stays the caller's. Called once, after
+ * lwip_init().
  */
-void link_init(uint32_t address, uint32_t netmask, uint32_t gateway);
+void link_init(uint32_t address, uint32_t netmask, uint32_t gateway,
+               const struct link_upcalls *upcalls);
 
 struct netif *link_netif(void);
 
@@ -35,38 +62,14 @@ bool link_is_idle(void);
 /* Reads the state of the link off the device; true if it came up just now. */
 bool link_watch(void);
 
-/*
- * Called for each TCP segment to our address that lwIP is to have, before it does, with its
- * packet; server.c.
- * `sound`: its checksum is known to be right. After LINK_PASS, and lwIP, link_admitted() follows.
- */
-enum link_verdict {
-    LINK_DROP, /* `p` remains the caller's */
-    LINK_PASS, /* lwIP shall have it */
-};
-
-enum link_verdict link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound);
-void link_admitted(void);
-
-/*
- * Before there is a pbuf of it, for a frame in one piece that has its packet at `packet`. True if
- * the segment is dealt with:
- *
- *     link_answer()   a SYN that begins nothing yet
- *     link_serve()    data for a connection, of a segment that is `sound`
- */
-bool link_answer(const struct guard_segment *segment, const uint8_t *packet, size_t len,
-                 bool sound);
-bool link_serve(const struct guard_segment *segment, const uint8_t *packet, size_t len);
-
 /* The MAC address that the frame being delivered came from; 6 bytes. */
 const uint8_t *link_source(void);
 
-/*
- * The MAC address of the connection between our `port` and the peer's, NULL if there is none such;
- * server.c. `address` in network byte order, ports in host byte order.
- */
-const uint8_t *link_peer(uint32_t address, uint16_t peer_port, uint16_t port);
+/* The peer's segments come this way, perhaps from now on; ours go back that way. */
+static inline void link_follow_peer(struct server_conn *conn)
+{
+    memcpy(conn->mac, link_source(), sizeof conn->mac);
+}
 
 /*
  * Takes what the device has received, at most NETDEV_PIECES_MAX pieces, and sees to it.

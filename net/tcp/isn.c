@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernel/netdev.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 
 /* RFC 6528 section 3, RFC 9293 section 3.4.1: the clock ticks every 4 µs. */
 #define TICK_NS 4000

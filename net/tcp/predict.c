@@ -16,7 +16,7 @@
 #include "net/tcp/predict.h"
 
 #include "lwip/priv/tcp_priv.h"
-#include "net/tcp/reply.h"
+#include "net/tcp/segment.h"
 
 /* Header of five words, ACK; PSH may be there; the reserved bits are not looked at. */
 #define HEADER_MASK     PP_HTONS(0xf000 | (TCP_FLAGS & ~TCP_PSH))
@@ -65,7 +65,7 @@ static void acknowledge_all(struct tcp_pcb *pcb)
         pcb->unacked = segment->next;
         pcb->snd_queuelen = (u16_t)(pcb->snd_queuelen - pbuf_clen(segment->p));
         pcb->snd_buf = (tcpwnd_size_t)(pcb->snd_buf + segment->len);
-        reply_free(segment);
+        segment_free(segment);
     }
     pcb->rtime = -1;
     pcb->polltmr = 0;

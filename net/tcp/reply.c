@@ -154,17 +154,6 @@ static struct tcp_seg *make_segment(const uint8_t *bytes, size_t len, struct ser
     return segment;
 }
 
-__attribute__((noinline, flatten)) void reply_free(struct tcp_seg *segment)
-{
-    struct pbuf *const p = segment->p;
-    if (p->ref == 1 && p->next == NULL && p->flags == 0) {
-        pool_free(p);
-        pool_free(segment);
-    } else {
-        tcp_seg_free(segment);
-    }
-}
-
 static void fill_header(const struct tcp_pcb *pcb, struct tcp_hdr *header)
 {
     *header = (struct tcp_hdr){

@@ -20,12 +20,3 @@
 __attribute__((warn_unused_result)) bool reply_send(struct server_conn *conn, const uint8_t *bytes,
                                                     size_t len, struct server_kept *kept,
                                                     size_t taken);
-
-/* Whether the data of a segment is the application's: its memory is hardly any. */
-static inline bool reply_is_kept(const struct tcp_seg *segment)
-{
-    return (segment->p->flags & PBUF_FLAG_IS_CUSTOM) != 0;
-}
-
-/* tcp_seg_free(), at once for what reply_send() made and the device is done with. */
-void reply_free(struct tcp_seg *segment);

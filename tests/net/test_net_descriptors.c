@@ -75,12 +75,13 @@ static enum { NOTHING, REFER, HOLD } manner;
 static struct pbuf *held[256];
 static unsigned held_count;
 
-enum link_verdict __real_link_admit(const struct guard_segment *segment, struct pbuf *p,
-                                    bool sound);
-enum link_verdict __wrap_link_admit(const struct guard_segment *segment, struct pbuf *p,
-                                    bool sound);
+enum link_verdict __real_admission_admit(const struct guard_segment *segment, struct pbuf *p,
+                                         bool sound);
+enum link_verdict __wrap_admission_admit(const struct guard_segment *segment, struct pbuf *p,
+                                         bool sound);
 
-enum link_verdict __wrap_link_admit(const struct guard_segment *segment, struct pbuf *p, bool sound)
+enum link_verdict __wrap_admission_admit(const struct guard_segment *segment, struct pbuf *p,
+                                         bool sound)
 {
     if (manner != NOTHING) {
         EXPECT(held_count < 256);
@@ -90,7 +91,7 @@ enum link_verdict __wrap_link_admit(const struct guard_segment *segment, struct 
         pbuf_ref(p);
     if (manner == HOLD)
         return LINK_DROP;
-    return __real_link_admit(segment, p, sound);
+    return __real_admission_admit(segment, p, sound);
 }
 
 NET_TEST(a_piece_that_others_refer_to_outlives_being_read)

@@ -4,7 +4,7 @@
 #include "net/core/conn_table.h"
 #include "net/core/pool.h"
 #include "net/link/link.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 #include "net/tcp/reply.h"
 #include "tests/net/rig.h"
 
@@ -369,9 +369,9 @@ NET_TEST(a_segment_that_has_lost_its_ack_is_dropped)
     struct pbuf empty = {.next = NULL};
     struct tcp_hdr header = {
         ._hdrlen_rsvd_flags = PP_HTONS(0x5000), .seqno = pcb->rcv_nxt, .ackno = pcb->snd_nxt};
-    EXPECT_EQ(endpoint_check_segment(pcb, &header, 0, &empty), ERR_VAL);
+    EXPECT_EQ(mend_segment(pcb, &header, 0, &empty), ERR_VAL);
     header._hdrlen_rsvd_flags = PP_HTONS(0x5000 | ACK);
-    EXPECT_EQ(endpoint_check_segment(pcb, &header, 0, &empty), ERR_OK);
+    EXPECT_EQ(mend_segment(pcb, &header, 0, &empty), ERR_OK);
 }
 
 /* ---- predict.c and reply.c leave these to lwIP ---- */

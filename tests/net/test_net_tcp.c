@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "lwip/ip_addr.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 #include "tests/net/rig.h"
 
 static struct peer peer, other;

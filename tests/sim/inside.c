@@ -3,8 +3,8 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/core/conn_table.h"
 #include "net/core/server_state.h"
-#include "net/flow/turn.h"
 #include "net/flow/unread.h"
+#include "net/tcp/segment.h"
 #include "tests/sim/sim.h"
 
 /* As deadlines.c has them. */
@@ -31,7 +31,7 @@ static void check_output(const struct server_conn *conn)
     SIM_CHECK((!waits && pcb->ooseq == NULL) || !list_is_alone(&conn->timed_node),
               "port %u: no timer runs for what it has sent (phase %u, state %u)", port_of(conn),
               conn->phase, pcb->state);
-    SIM_CHECK(conn->phase != CONN_OPEN || !turn_output_waits(conn) ||
+    SIM_CHECK(conn->phase != CONN_OPEN || !pcb_has_unacknowledged_data(conn->pcb) ||
                   !list_is_alone(&conn->sending_node),
               "port %u: what it has sent may wait for ever (phase %u, state %u)", port_of(conn),
               conn->phase, pcb->state);
@@ -61,7 +61,7 @@ static void check_deadline(const struct server_conn *conn)
     };
     const uint64_t waited_ns = server.ran_ns - conn->deadline_since_ns;
     SIM_CHECK(!list_is_alone(&conn->deadline_node), "port %u: it has no deadline", port_of(conn));
-    if (conn->phase == CONN_OPEN && turn_output_waits(conn))
+    if (conn->phase == CONN_OPEN && pcb_has_unacknowledged_data(conn->pcb))
         return;
     SIM_CHECK(waited_ns <= (ms[conn->deadline] + SLACK_MS) * SIM_MS,
               "port %u: deadline %u has passed and nothing happened", port_of(conn),

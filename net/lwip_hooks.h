@@ -1,6 +1,6 @@
 /*
  * Where lwIP calls us, besides the callbacks of its raw API: the flaws of 2.2.1 that are closed
- * from outside (endpoint.c, isn.c and lease.c say which).
+ * from outside (mend.c, isn.c and lease.c say which).
  */
 #pragma once
 
@@ -17,17 +17,16 @@ u32_t isn_of_connection(const ip_addr_t *local, u16_t local_port, const ip_addr_
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
     isn_of_connection(local, local_port, remote, remote_port)
 
-/* endpoint.c: ERR_OK lets the segment pass. Addresses and numbers in `header` are in host order. */
-err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len,
-                             struct pbuf *p);
+/* mend.c: ERR_OK lets the segment pass. Addresses and numbers in `header` are in host order. */
+err_t mend_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len, struct pbuf *p);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options_len, options1_len, options2, p)            \
-    endpoint_check_segment(pcb, header, options_len, p)
+    mend_segment(pcb, header, options_len, p)
 
-/* endpoint.c: counts retransmissions. Adds no options. */
-u32_t *endpoint_count_segment(const struct pbuf *p, const struct tcp_hdr *header,
-                              const struct tcp_pcb *pcb, u32_t *options);
+/* mend.c: counts retransmissions. Adds no options. */
+u32_t *mend_count_segment(const struct pbuf *p, const struct tcp_hdr *header,
+                          const struct tcp_pcb *pcb, u32_t *options);
 #define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options)                                     \
-    endpoint_count_segment(p, header, pcb, options)
+    mend_count_segment(p, header, pcb, options)
 
 /* link.c: how many pbufs a connection may hold out of order just now. */
 u16_t link_ooseq_pbufs_max(void);

@@ -1,140 +1,32 @@
 /*
- * A PCB's life, as lwIP tells it:
- *
- *     passive_open   a SYN was let in (server.c has seen to the slots)
- *     accepted       the handshake is complete
- *     received       bytes in order, or the peer's FIN, that lwIP judged; queued for the turn
- *     destroyed      freed, for whatever reason: reset, timed out, closed, aborted by us
- *
- * and the segments that lwIP 2.2.1 must not be given, or not as they are: endpoint_check_segment().
+ * What is wrong with lwIP 2.2.1, and mended from outside: its sources stay as they are. The hooks
+ * of net/lwip_hooks.h lead here, and flow/timers.c calls before lwIP's timers look at a PCB. isn.c
+ * and lease.c mend initial sequence numbers and DHCP.
  */
-#include "net/tcp/endpoint.h"
+#include "net/tcp/mend.h"
 
-#include <assert.h>
-#include <string.h>
-
-#include "lwip/priv/tcp_priv.h"
 #include "net/core/conn_table.h"
-#include "net/core/server_state.h"
-#include "net/flow/deadlines.h"
-#include "net/flow/unread.h"
 #include "net/link/link.h"
-#include "net/tcp/lwip_hooks.h"
+#include "net/lwip_hooks.h"
 
-static uint8_t ext_arg;
 static uint64_t retransmissions;
 
-uint64_t endpoint_retransmissions(void)
+uint64_t mend_retransmissions(void)
 {
     return retransmissions;
 }
 
 /* lwIP sizes segments by the MSS and half of the largest window announced. */
-static void clamp_sizes(struct tcp_pcb *pcb)
+void mend_sizes(struct tcp_pcb *pcb)
 {
     const u16_t mtu = link_netif()->mtu;
     const u16_t most = (u16_t)(mtu - IP_HLEN - TCP_HLEN);
-    if (pcb->mss < ENDPOINT_MSS_MIN)
-        pcb->mss = ENDPOINT_MSS_MIN;
+    if (pcb->mss < MEND_MSS_MIN)
+        pcb->mss = MEND_MSS_MIN;
     if (pcb->mss > most)
         pcb->mss = most;
     if (pcb->snd_wnd_max < 2 * pcb->mss)
         pcb->snd_wnd_max = (tcpwnd_size_t)(2 * pcb->mss);
-}
-
-static void destroyed(u8_t id, void *data)
-{
-    struct server_conn *const conn = data;
-    (void)id;
-
-    if (conn->phase == CONN_OPEN && (conn->flags & CONN_NEW) == 0)
-        server.config.handlers.on_close(conn, conn->state);
-    unread_forget(conn);
-    conns_drop(conn);
-    conns_touch(conn);
-}
-
-static err_t passive_open(u8_t id, struct tcp_pcb_listen *listener, struct tcp_pcb *pcb);
-
-static const struct tcp_ext_arg_callbacks callbacks = {
-    .destroy = destroyed,
-    .passive_open = passive_open,
-};
-
-static err_t passive_open(u8_t id, struct tcp_pcb_listen *listener, struct tcp_pcb *pcb)
-{
-    (void)listener;
-    const uint64_t key = conns_key(ip_2_ip4(&pcb->remote_ip)->addr, pcb->remote_port);
-    struct server_conn *const conn = conns_add(key, pcb);
-    if (conn == NULL)
-        return ERR_MEM;
-    endpoint_follow(conn);
-    tcp_ext_arg_set(pcb, id, conn);
-    tcp_ext_arg_set_callbacks(pcb, id, &callbacks);
-    tcp_arg(pcb, conn);
-    clamp_sizes(pcb);
-    deadlines_start(conn, DEADLINE_HALF_OPEN);
-    conns_touch(conn);
-    return ERR_OK;
-}
-
-static err_t received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
-{
-    struct server_conn *const conn = arg;
-    (void)err;
-
-    /* Bytes for one that is over lwIP refuses itself (TF_RXCLOSED): this is the peer's FIN. */
-    if (conn->phase != CONN_OPEN) {
-        assert(p == NULL);
-        return ERR_OK;
-    }
-    if (p == NULL)
-        conn->flags |= CONN_PEER_FIN;
-    else
-        unread_add(conn, p);
-    /* tcp_input() would acknowledge at once what the turn's answer can carry. */
-    if ((pcb->flags & TF_ACK_NOW) != 0) {
-        tcp_clear_flags(pcb, TF_ACK_NOW);
-        tcp_set_flags(pcb, TF_ACK_DELAY);
-        conn->flags |= CONN_ACK_DUE;
-    }
-    return ERR_OK;
-}
-
-static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-    struct server_conn *const conn = arg;
-
-    /* lwIP had no memory for a PCB: the peer will send its SYN again. */
-    if (err != ERR_OK)
-        return ERR_OK;
-    /* An MSS in a SYN that was sent again has not been looked at yet. */
-    clamp_sizes(pcb);
-    tcp_nagle_disable(pcb);
-    tcp_recv(pcb, received);
-    conns_open(conn);
-    conn->flags |= CONN_NEW;
-    deadlines_start(conn, DEADLINE_IDLE);
-    server.counters.connections_accepted++;
-    return ERR_OK;
-}
-
-void endpoint_listen(uint16_t port)
-{
-    ext_arg = tcp_ext_arg_alloc_id();
-
-    struct tcp_pcb *const pcb = tcp_new();
-    assert(pcb != NULL);
-    /* Copied to the listening PCB by tcp_listen(); destroying this one says nothing. */
-    static const struct tcp_ext_arg_callbacks of_listener = {.passive_open = passive_open};
-    tcp_ext_arg_set_callbacks(pcb, ext_arg, &of_listener);
-    /* Segments leave by the device also while its link is down: lost, and sent again. */
-    tcp_bind_netif(pcb, link_netif());
-    const err_t err = tcp_bind(pcb, IP4_ADDR_ANY, port);
-    assert(err == ERR_OK);
-    struct tcp_pcb *const listener = tcp_listen(pcb);
-    assert(listener != NULL);
-    tcp_accept(listener, accepted);
 }
 
 /* ---- what lwIP must not be given ---- */
@@ -201,8 +93,7 @@ static void judge_window(struct tcp_pcb *pcb, struct tcp_hdr *header)
         pcb->snd_wl1 = header->seqno - 1;
 }
 
-err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len,
-                             struct pbuf *p)
+err_t mend_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t options_len, struct pbuf *p)
 {
     const u8_t flags = TCPH_FLAGS(header);
 
@@ -230,7 +121,7 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
 
     /* Just what was expected next: who can tell the numbers is the peer, wherever it is now. */
     if (header->seqno == pcb->rcv_nxt && !is_after(pcb->lastack, header->ackno))
-        endpoint_follow(pcb->callback_arg);
+        link_follow_peer(pcb->callback_arg);
 
     const u32_t end = header->seqno + p->tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
     /*
@@ -249,8 +140,8 @@ err_t endpoint_check_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t 
  * A retransmission has octets, none of them new. While the persist timer runs they are probes of
  * the window: the peer has lost nothing.
  */
-u32_t *endpoint_count_segment(const struct pbuf *p, const struct tcp_hdr *header,
-                              const struct tcp_pcb *pcb, u32_t *options)
+u32_t *mend_count_segment(const struct pbuf *p, const struct tcp_hdr *header,
+                          const struct tcp_pcb *pcb, u32_t *options)
 {
     const u32_t data = (u32_t)(p->tot_len - TCPH_HDRLEN_BYTES(header));
     const u32_t octets = data + ((TCPH_FLAGS(header) & (TCP_SYN | TCP_FIN)) != 0 ? 1 : 0);
@@ -258,4 +149,35 @@ u32_t *endpoint_count_segment(const struct pbuf *p, const struct tcp_hdr *header
         !is_after(lwip_ntohl(header->seqno) + octets, pcb->snd_nxt))
         retransmissions++;
     return options;
+}
+
+/* ---- lwIP's timers ---- */
+
+/*
+ * lwIP asserts in its timer that a persist timer runs only while there is unsent output and nothing
+ * in flight, and forgets to stop it when a window probe is acknowledged that was all there was. A
+ * peer could halt the machine by that. So before every timer, not only after every turn: the
+ * acknowledgement may have come in this very batch.
+ */
+void mend_stale_persist(struct tcp_pcb *pcb)
+{
+    if (pcb->persist_backoff != 0 && (pcb->unsent == NULL || pcb->unacked != NULL))
+        pcb->persist_backoff = 0;
+}
+
+/*
+ * The persist timer splits a segment that does not fit the window, but lwIP 2.2.1 leaves a FIN on
+ * both halves (tcp_split_unsent_seg() adds to the flags of the first): the peer would take the
+ * first half for all there is. So a segment with a FIN is split here, and the first half loses it.
+ */
+void mend_split_before_fin(struct tcp_pcb *pcb)
+{
+    struct tcp_seg *const head = pcb->unsent;
+    if (pcb->persist_backoff == 0 || pcb->snd_wnd == 0 || head->len <= pcb->snd_wnd ||
+        (TCPH_FLAGS(head->tcphdr) & TCP_FIN) == 0)
+        return;
+    if (tcp_split_unsent_seg(pcb, (u16_t)pcb->snd_wnd) == ERR_OK)
+        TCPH_UNSET_FLAG(head->tcphdr, TCP_FIN);
+    else
+        pcb->persist_cnt = 0; /* without memory: not lwIP's turn to split it either */
 }

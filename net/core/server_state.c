@@ -1,0 +1,3 @@
+#include "net/core/server_state.h"
+
+struct server server;
