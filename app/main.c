@@ -341,7 +341,7 @@ static void serve(const struct server_config *config)
         housekeeping_ns = server_batch_ns() + HOUSEKEEPING_NS;
         if (server_batch_ns() >= seldom_ns) {
             seldom_ns = server_batch_ns() + SELDOM_NS;
-            memory_forget_translations();
+            memory_flush_emulated_tlb();
             look_for_users_shortage(routes_stats()->users, server_batch_ns());
             look_for_connections_shortage(config->connections_max, server_batch_ns());
             if (button_pressed())

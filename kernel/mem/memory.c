@@ -94,7 +94,7 @@ void memory_init(const struct boot_info *info)
     }
 }
 
-void memory_forget_translations(void)
+void memory_flush_emulated_tlb(void)
 {
     if (is_emulated)
         cpu_flush_translations();

@@ -55,4 +55,4 @@ void *memory_map_device(uint64_t address, size_t bytes) __attribute__((returns_n
  * never was, nearly every access to a user or a connection misses, at a cost of some hundred
  * instructions.
  */
-void memory_forget_translations(void);
+void memory_flush_emulated_tlb(void);

@@ -22,11 +22,11 @@
 static struct server_conn *rebuilt;
 
 /* A slot for a connection, if need be that of one that can be missed. */
-static bool make_room(void)
+static bool reserve_slot(void)
 {
     if (conns_count(CONN_OPEN) < server.config.connections_max)
         return true;
-    struct server_conn *const conn = deadlines_give_way();
+    struct server_conn *const conn = deadlines_evictable();
     if (conn == NULL)
         return false;
     server.counters.connections_gave_way++;
@@ -49,7 +49,7 @@ static bool admit_syn(const struct guard_segment *segment, const uint8_t *packet
 {
     if (server.stopping)
         return false;
-    if (conns_count(CONN_OPEN) >= server.config.connections_max && deadlines_give_way() == NULL) {
+    if (conns_count(CONN_OPEN) >= server.config.connections_max && deadlines_evictable() == NULL) {
         server.counters.connections_refused++;
         return false;
     }
@@ -98,16 +98,16 @@ static bool may_bring_cookie(const struct server_conn *conn, const struct guard_
 }
 
 /* The connection of a good cookie, in place of `conn`; NULL if there is no room for it. */
-static struct server_conn *recall(struct server_conn *conn, const struct guard_segment *segment,
-                                  uint16_t mss)
+static struct server_conn *rebuild(struct server_conn *conn, const struct guard_segment *segment,
+                                   uint16_t mss)
 {
-    if (!make_room()) {
+    if (!reserve_slot()) {
         server.counters.connections_refused++;
         return NULL;
     }
     if (conn != NULL)
         tcp_abandon(conn->pcb, 0);
-    rebuilt = handshake_recall(segment, mss);
+    rebuilt = handshake_rebuild(segment, mss);
     return rebuilt;
 }
 
@@ -133,7 +133,7 @@ static bool completes_handshake(const struct server_conn *conn, const struct gua
 }
 
 /* A segment of an old connection; true if a new one may begin in its place. */
-static bool leave_time_wait(struct server_conn *conn, const struct guard_segment *segment)
+static bool reopen_time_wait(struct server_conn *conn, const struct guard_segment *segment)
 {
     if (reopens(conn, segment)) {
         isn_stay_above(conn->pcb->snd_nxt);
@@ -148,25 +148,25 @@ static bool leave_time_wait(struct server_conn *conn, const struct guard_segment
 __attribute__((noinline)) static enum link_verdict
 admit(struct server_conn *conn, const struct guard_segment *segment, struct pbuf *p, bool sound)
 {
-    if (conn != NULL && conn->pcb->state == TIME_WAIT && leave_time_wait(conn, segment)) {
+    if (conn != NULL && conn->pcb->state == TIME_WAIT && reopen_time_wait(conn, segment)) {
         /* The oldest half-open one gives way, if need be: a cookie's number could be below ours. */
         if (half_open_is_full())
             tcp_abandon(deadlines_oldest(DEADLINE_HALF_OPEN)->pcb, 0);
         conn = NULL;
     }
     uint16_t mss;
-    if (may_bring_cookie(conn, segment) && handshake_is_remembered(segment, &mss)) {
-        conn = recall(conn, segment, mss);
+    if (may_bring_cookie(conn, segment) && handshake_cookie_is_good(segment, &mss)) {
+        conn = rebuild(conn, segment, mss);
         if (conn == NULL)
             return LINK_DROP;
     }
     if (conn == NULL) {
         const enum link_verdict verdict = admit_stranger(segment, p, sound);
         if (verdict == LINK_DROP)
-            isn_shall_be_any();
+            isn_choose_freely();
         return verdict;
     }
-    if (completes_handshake(conn, segment) && !make_room()) {
+    if (completes_handshake(conn, segment) && !reserve_slot()) {
         server.counters.connections_refused++;
         return LINK_DROP;
     }
@@ -194,7 +194,7 @@ void admission_done(void)
 {
     conns_hide();
     pool_expect_pcb(false);
-    isn_shall_be_any();
+    isn_choose_freely();
     if (rebuilt == NULL)
         return;
     /* Its checksum was wrong: it will come again. */

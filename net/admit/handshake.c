@@ -209,7 +209,7 @@ void handshake_answer(const struct guard_segment *syn, const uint8_t *packet, si
 
 /* ---- the ACK that follows ---- */
 
-bool handshake_is_remembered(const struct guard_segment *ack, uint16_t *mss)
+bool handshake_cookie_is_good(const struct guard_segment *ack, uint16_t *mss)
 {
     const struct cookie_peer peer = peer_of(ack, ack->number - 1);
     return cookie_is_good(&peer, ack->ack - 1, server.batch_ns, mss);
@@ -244,14 +244,14 @@ static struct pbuf *write_syn(const struct guard_segment *ack, uint16_t mss)
     return pbuf_alloced_custom(PBUF_RAW, sizeof packet, PBUF_REF, &custom, &packet, sizeof packet);
 }
 
-struct server_conn *handshake_recall(const struct guard_segment *ack, uint16_t mss)
+struct server_conn *handshake_rebuild(const struct guard_segment *ack, uint16_t mss)
 {
     struct netif *const netif = link_netif();
     const netif_output_fn output = netif->output;
     const u16_t chksum_flags = netif->chksum_flags;
 
     pool_expect_pcb(true);
-    isn_shall_be(ack->ack - 1);
+    isn_choose(ack->ack - 1);
     netif->output = swallow;
     netif->chksum_flags = 0;
     (void)ip4_input(write_syn(ack, mss), netif);
@@ -259,7 +259,7 @@ struct server_conn *handshake_recall(const struct guard_segment *ack, uint16_t m
     netif->chksum_flags = chksum_flags;
     conns_hide();
     pool_expect_pcb(false);
-    isn_shall_be_any();
+    isn_choose_freely();
 
     struct server_conn *const conn = conns_find(conns_key(ack->source, ack->source_port));
     /* A round trip that was not measured. */

@@ -30,10 +30,10 @@ void handshake_answer(const struct guard_segment *syn, const uint8_t *packet, si
  * Whether the segment brings back a cookie of ours that is good; `mss` is the peer's then. It
  * remains good until cookie_use().
  */
-bool handshake_is_remembered(const struct guard_segment *ack, uint16_t *mss);
+bool handshake_cookie_is_good(const struct guard_segment *ack, uint16_t *mss);
 
 /*
  * Has lwIP believe that it received the SYN, and answered it with the cookie that `ack` brings. A
  * connection half open, for which `ack` is what completes it; NULL if there is no memory for it.
  */
-struct server_conn *handshake_recall(const struct guard_segment *ack, uint16_t mss);
+struct server_conn *handshake_rebuild(const struct guard_segment *ack, uint16_t mss);

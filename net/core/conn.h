@@ -38,15 +38,15 @@ enum conn_deadline {
     DEADLINE_KINDS
 };
 
-#define CONN_TOUCHED  0x01 /* in the list of those whose turn it is in this batch */
-#define CONN_NEW      0x02 /* on_open is due */
-#define CONN_PEER_FIN 0x04 /* nothing follows what is unread */
-#define CONN_CLOSE    0x08 /* nothing is read any more; our FIN is due or sent */
-#define CONN_FIN      0x10 /* our FIN is sent, or lwIP knows that it must */
-#define CONN_ACK_DUE  0x20 /* an ACK that waits for the answer to carry it */
-#define CONN_RESTED   0x40 /* has entered TIME-WAIT */
+#define CONN_TOUCHED   0x01 /* in the list of those whose turn it is in this batch */
+#define CONN_NEW       0x02 /* on_open is due */
+#define CONN_PEER_FIN  0x04 /* nothing follows what is unread */
+#define CONN_CLOSE     0x08 /* nothing is read any more; our FIN is due or sent */
+#define CONN_FIN       0x10 /* our FIN is sent, or lwIP knows that it must */
+#define CONN_ACK_DUE   0x20 /* an ACK that waits for the answer to carry it */
+#define CONN_TIME_WAIT 0x40 /* has entered TIME-WAIT */
 
-#define CONN_TIMED    0x80 /* in one of the timers' lists */
+#define CONN_TIMED     0x80 /* in one of the timers' lists */
 
 /* A block of bytes that could not be taken in the batch that brought them (unread.c). */
 struct conn_spill;
@@ -63,9 +63,9 @@ struct server_conn {
     struct conn_spill *spill_first;
     uint16_t unread_offset; /* bytes of unread_first that were taken */
     uint8_t phase, deadline, flags;
-    uint8_t slice;  /* of the timers (timers.c) */
-    uint16_t owed;  /* blocks set aside for what has come in this batch (room.c) */
-    uint8_t mac[6]; /* where its segments come from, and go to (link.c) */
+    uint8_t slice;            /* of the timers (timers.c) */
+    uint16_t reserved_blocks; /* blocks set aside for what has come in this batch (room.c) */
+    uint8_t mac[6];           /* where its segments come from, and go to (link.c) */
 
     _Alignas(64) struct server_conn *touched_next;
     struct list_node deadline_node;

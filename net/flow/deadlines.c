@@ -62,7 +62,7 @@ struct server_conn *deadlines_oldest(enum conn_deadline kind)
     return list_entry(head->next, struct server_conn, deadline_node);
 }
 
-struct server_conn *deadlines_give_way(void)
+struct server_conn *deadlines_evictable(void)
 {
     struct server_conn *const lingering = deadlines_oldest(DEADLINE_LINGER);
     if (lingering != NULL && !pcb_has_unacknowledged_data(lingering->pcb))

@@ -32,7 +32,7 @@ struct server_conn *deadlines_oldest(enum conn_deadline kind);
  * Which connection gives way to a new one: the oldest that only waits for its peer to close, else
  * the oldest idle one that has nothing unread. NULL if there is none.
  */
-struct server_conn *deadlines_give_way(void);
+struct server_conn *deadlines_evictable(void);
 
 /* To be told after each turn of the connection whether output waits, and how far it got. */
 void deadlines_sending(struct server_conn *conn);

@@ -22,14 +22,14 @@
 static struct {
     size_t pool_half; /* of the full blocks */
     size_t answer;    /* full blocks that the largest answer takes, to a peer of the smallest MSS */
-    size_t owed;      /* full blocks set aside for what was admitted and has not had its turn */
+    size_t reserved;  /* full blocks set aside for what was admitted and has not had its turn */
 } room;
 
 void room_init(void)
 {
     room.pool_half = pool_level(POOL_FULL) / 2;
     room.answer = server.config.response_bytes_max / MEND_MSS_MIN + 1 + SPARE_SEGMENTS;
-    room.owed = 0;
+    room.reserved = 0;
 }
 
 static size_t segment_bytes(const struct tcp_pcb *pcb)
@@ -46,7 +46,7 @@ static size_t above(size_t level, size_t reserved)
 /* Full blocks that no turn may have, nor what comes in. */
 static size_t full_blocks_reserved(void)
 {
-    return RESERVED_FULL + room.owed;
+    return RESERVED_FULL + room.reserved;
 }
 
 /*
@@ -72,7 +72,7 @@ size_t room_to_send(const struct server_conn *conn)
     return bytes < pcb->snd_buf ? bytes : pcb->snd_buf;
 }
 
-bool room_make_way(const struct server_conn *conn, uint32_t waited_ms)
+bool room_evict_slowest(const struct server_conn *conn, uint32_t waited_ms)
 {
     struct server_conn *const slowest = deadlines_slowest_reader(waited_ms);
     if (slowest == NULL || slowest == conn)
@@ -83,11 +83,11 @@ bool room_make_way(const struct server_conn *conn, uint32_t waited_ms)
     return true;
 }
 
-void room_make(const struct server_conn *conn)
+void room_reclaim(const struct server_conn *conn)
 {
     for (unsigned i = 0; i < VICTIMS_MAX; i++) {
         if (pool_segments(conn) * segment_bytes(conn->pcb) >= server.config.response_bytes_max ||
-            !room_make_way(conn, SLOW_MS))
+            !room_evict_slowest(conn, SLOW_MS))
             return;
     }
 }
@@ -96,27 +96,27 @@ bool room_admits(struct server_conn *conn, size_t len)
 {
     const size_t blocks = unread_blocks(len);
     /* Were all of it full of requests, there would be none for an answer: nobody would go on. */
-    const bool needs_full = !unread_is_small(len) || pool_level(POOL_LARGE) <= room.owed;
+    const bool needs_full = !unread_is_small(len) || pool_level(POOL_LARGE) <= room.reserved;
     const size_t wanted = full_blocks_reserved() + (needs_full ? room.answer : 0) + blocks;
     if (pool_level(POOL_FULL) < wanted &&
-        (!room_make_way(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
+        (!room_evict_slowest(conn, SLOW_MS) || pool_level(POOL_FULL) < wanted)) {
         server.counters.memory_short++;
         return false;
     }
-    room.owed += blocks;
-    conn->owed = (uint16_t)(conn->owed + blocks);
+    room.reserved += blocks;
+    conn->reserved_blocks = (uint16_t)(conn->reserved_blocks + blocks);
     return true;
 }
 
-bool room_set_aside(size_t blocks)
+bool room_reserve(size_t blocks)
 {
     if (pool_level(POOL_FULL) < full_blocks_reserved() + room.answer + blocks)
         return false;
-    room.owed += blocks;
+    room.reserved += blocks;
     return true;
 }
 
-void room_return(size_t blocks)
+void room_release(size_t blocks)
 {
-    room.owed -= blocks;
+    room.reserved -= blocks;
 }

@@ -26,23 +26,23 @@ void room_init(void);
 size_t room_to_send(const struct server_conn *conn);
 
 /* Makes room in the pool for an answer of `conn`, as far as there is somebody to give way. */
-void room_make(const struct server_conn *conn);
+void room_reclaim(const struct server_conn *conn);
 
 /*
  * Resets a connection that has kept others waiting for `waited_ms` or more, the one for longest.
  * False when nobody but `conn` itself, if anybody, has.
  */
-bool room_make_way(const struct server_conn *conn, uint32_t waited_ms);
+bool room_evict_slowest(const struct server_conn *conn, uint32_t waited_ms);
 
 /*
  * Whether `len` bytes of data may come in for `conn`: only if they can be kept, should they have to
  * wait for their turn. Sets that memory aside until the turn, which the caller sees to by touching;
- * conn->owed says how much it is.
+ * conn->reserved_blocks says how much it is.
  */
 bool room_admits(struct server_conn *conn, size_t len);
 
 /* Sets blocks aside, if that leaves enough for an answer. */
-bool room_set_aside(size_t blocks);
+bool room_reserve(size_t blocks);
 
 /* The turn has come: what was set aside is the pool's again. */
-void room_return(size_t blocks);
+void room_release(size_t blocks);

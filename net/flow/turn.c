@@ -74,9 +74,9 @@ void turn_init(void *memory)
 
 /* ---- the application's side ---- */
 
-__attribute__((noinline)) static bool make_room_for_answer(const struct server_conn *conn)
+__attribute__((noinline)) static bool reclaim_for_answer(const struct server_conn *conn)
 {
-    room_make(conn);
+    room_reclaim(conn);
     turn.limit = room_to_send(conn);
     return turn.limit >= server.config.response_bytes_max;
 }
@@ -84,7 +84,7 @@ __attribute__((noinline)) static bool make_room_for_answer(const struct server_c
 static bool can_answer(const struct server_conn *conn)
 {
     return turn.limit - turn.used >= server.config.response_bytes_max ||
-           (turn.used == 0 && make_room_for_answer(conn));
+           (turn.used == 0 && reclaim_for_answer(conn));
 }
 
 size_t server_send_space(const struct server_conn *conn)
@@ -201,7 +201,7 @@ static bool keep_unread(struct server_conn *conn)
 {
     while (!unread_keep(conn)) {
         /* Whoever has waited longest, however short that is: else `conn` must go. */
-        if (!room_make_way(conn, 0))
+        if (!room_evict_slowest(conn, 0))
             return false;
     }
     return true;
@@ -213,7 +213,7 @@ __attribute__((noinline)) static bool keep_bytes(struct server_conn *conn, const
 {
     size_t kept = unread_copy(conn, bytes, len);
     while (kept < len) {
-        if (!room_make_way(conn, 0)) {
+        if (!room_evict_slowest(conn, 0)) {
             end_turn();
             tcp_abort(conn->pcb);
             return false;
@@ -309,7 +309,7 @@ static inline __attribute__((always_inline)) void open_if_new(struct server_conn
 }
 
 /* What the turn comes to, of which mostly all that is to be said fits one segment (reply.h). */
-static inline __attribute__((always_inline)) void say(struct server_conn *conn, size_t taken)
+static inline __attribute__((always_inline)) void answer(struct server_conn *conn, size_t taken)
 {
     if (turn.used > 0 && (conn->flags & (CONN_CLOSE | CONN_PEER_FIN)) == 0 &&
         unread_is_empty(conn) && reply_send(conn, turn.bytes, turn.used, turn.kept, taken)) {
@@ -352,7 +352,7 @@ static inline __attribute__((always_inline)) void serve_bytes(struct server_conn
     if (turn.used == 0)
         wait_for_more(conn, taken);
     else
-        say(conn, taken);
+        answer(conn, taken);
 }
 
 static inline bool many_are_unacknowledged(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
@@ -366,16 +366,16 @@ turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const uint8_t
 {
     const size_t blocks = unread_blocks(len);
     if (!unread_is_empty(conn) || (conn->flags & CONN_CLOSE) != 0 ||
-        many_are_unacknowledged(conn->pcb, header) || !room_set_aside(blocks))
+        many_are_unacknowledged(conn->pcb, header) || !room_reserve(blocks))
         return false;
     if (!predict_segment(conn, header, len)) {
-        room_return(blocks);
+        room_release(blocks);
         return false;
     }
     server.counters.segments_predicted++;
     link_follow_peer(conn);
     serve_bytes(conn, bytes, len);
-    room_return(blocks);
+    room_release(blocks);
     return true;
 }
 
@@ -386,7 +386,7 @@ static void take_turn(struct server_conn *conn)
     } else if (conn->phase == CONN_OPEN) {
         begin_turn(conn);
         open_if_new(conn);
-        say(conn, give_unread(conn));
+        answer(conn, give_unread(conn));
     } else {
         output(conn);
         turn_settle(conn);
@@ -397,17 +397,17 @@ void turns_run(void)
 {
     struct server_conn *conn;
     while ((conn = conns_next_touched()) != NULL) {
-        const uint16_t owed = conn->owed;
-        conn->owed = 0;
+        const uint16_t reserved = conn->reserved_blocks;
+        conn->reserved_blocks = 0;
         take_turn(conn);
-        room_return(owed);
+        room_release(reserved);
     }
 }
 
 /* ---- the end of a connection ---- */
 
 /* The application is done with it; TCP may have to wait. */
-static void leave(struct server_conn *conn)
+static void end_connection(struct server_conn *conn)
 {
     if ((conn->flags & CONN_NEW) == 0)
         server.config.handlers.on_close(conn, conn->state);
@@ -421,7 +421,7 @@ static void leave(struct server_conn *conn)
 void turn_retire(struct server_conn *conn)
 {
     struct tcp_pcb *const pcb = conn->pcb;
-    leave(conn);
+    end_connection(conn);
     if ((conn->flags & CONN_FIN) != 0) {
         /* What the peer still sends is answered with a reset. */
         tcp_set_flags(pcb, TF_RXCLOSED);
@@ -452,9 +452,9 @@ __attribute__((noinline)) void turn_settle(struct server_conn *conn)
     struct tcp_pcb *const pcb = conn->pcb;
 
     if (conn->phase == CONN_OPEN && is_over(conn))
-        leave(conn);
-    if (pcb->state == TIME_WAIT && (conn->flags & CONN_RESTED) == 0) {
-        conn->flags |= CONN_RESTED;
+        end_connection(conn);
+    if (pcb->state == TIME_WAIT && (conn->flags & CONN_TIME_WAIT) == 0) {
+        conn->flags |= CONN_TIME_WAIT;
         deadlines_start(conn, DEADLINE_CLOSING);
     }
     watch(conn);

@@ -21,7 +21,7 @@ static struct {
 void isn_init(void)
 {
     entropy_fill(isn.key, sizeof isn.key);
-    isn_shall_be_any();
+    isn_choose_freely();
 }
 
 void isn_stay_above(uint32_t used)
@@ -30,13 +30,13 @@ void isn_stay_above(uint32_t used)
     isn.stay_above = true;
 }
 
-void isn_shall_be(uint32_t number)
+void isn_choose(uint32_t number)
 {
     isn.given = number;
     isn.is_given = true;
 }
 
-void isn_shall_be_any(void)
+void isn_choose_freely(void)
 {
     isn.stay_above = false;
     isn.is_given = false;
@@ -47,7 +47,7 @@ u32_t isn_of_connection(const ip_addr_t *local, u16_t local_port, const ip_addr_
 {
     uint8_t tuple[12];
     if (isn.is_given) {
-        isn_shall_be_any();
+        isn_choose_freely();
         return isn.given;
     }
     memcpy(tuple, &local->addr, 4);
@@ -58,6 +58,6 @@ u32_t isn_of_connection(const ip_addr_t *local, u16_t local_port, const ip_addr_
     uint32_t number = (uint32_t)(isn_hash(isn.key, tuple, sizeof tuple) + clock_ns() / TICK_NS);
     if (isn.stay_above && (int32_t)(number - isn.used) <= 0)
         number = isn.used + ABOVE_USED;
-    isn_shall_be_any();
+    isn_choose_freely();
     return number;
 }

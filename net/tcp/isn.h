@@ -18,13 +18,13 @@ void isn_init(void);
 void isn_stay_above(uint32_t used);
 
 /* The next connection's number is `number`: its peer has told it already (handshake.h). */
-void isn_shall_be(uint32_t number);
+void isn_choose(uint32_t number);
 
 /*
  * Takes either back: the SYN was not what it seemed, and the number of some other connection must
  * not be one that its peer can tell.
  */
-void isn_shall_be_any(void);
+void isn_choose_freely(void);
 
 /* SipHash-2-4 of `len` bytes. */
 uint64_t isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);

@@ -19,7 +19,7 @@
 #define memory_left_bytes               vmemory_left_bytes
 #define memory_ram_bytes                vmemory_ram_bytes
 #define memory_map_device               vmemory_map_device
-#define memory_forget_translations      vmemory_forget_translations
+#define memory_flush_emulated_tlb       vmemory_forget_translations
 
 /* The linker's symbols: arrays that lie where pointers of ours say. */
 #define __image_start (*vmemory_image_start)
@@ -214,17 +214,17 @@ TEST(memory_forgets_translations_where_an_emulator_keeps_them)
     CHECK(set_up(RAM_BYTES));
     CHECK(panic_of(boot) == NULL);
     CHECK_EQ(fake.flushes, 0);
-    memory_forget_translations();
+    memory_flush_emulated_tlb();
     CHECK_EQ(fake.flushes, 1);
     CHECK(set_up(RAM_BYTES));
     fake.hypervisor = "KVMKVMKVM";
     CHECK(panic_of(boot) == NULL);
-    memory_forget_translations();
+    memory_flush_emulated_tlb();
     CHECK_EQ(fake.flushes, 0);
     CHECK(set_up(RAM_BYTES));
     fake.hypervisor = "";
     CHECK(panic_of(boot) == NULL);
-    memory_forget_translations();
+    memory_flush_emulated_tlb();
     CHECK_EQ(fake.flushes, 0);
 }
 

@@ -24,7 +24,7 @@
 #define memory_left_bytes               vmemory_tables_left_bytes
 #define memory_ram_bytes                vmemory_tables_ram_bytes
 #define memory_map_device               vmemory_tables_map_device
-#define memory_forget_translations      vmemory_tables_forget_translations
+#define memory_flush_emulated_tlb       vmemory_tables_forget_translations
 
 static struct cpu_cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf);
 static void fake_hypervisor_name(char name[CPU_HYPERVISOR_BYTES]);
@@ -135,7 +135,7 @@ TEST(memory_is_ring_3s_but_for_the_image_and_the_tables)
     CHECK(rights_of(ROOM_START - 1) == 0 && rights_of(ROOM_START + ROOM_BYTES) == 0);
     CHECK(image_is_mapped(0, 32 * MIB, 0));
     const uint64_t cr3 = fake.cr3;
-    memory_forget_translations();
+    memory_flush_emulated_tlb();
     CHECK_EQ(fake.cr3, cr3);
 }
 
