@@ -54,15 +54,13 @@ size_t server_memory_bytes(const struct server_config *config)
 }
 
 /* The link's upcall for data: most segments end here. */
-static bool serve(const struct guard_segment *segment, const uint8_t *packet, size_t len)
+static bool serve(const struct guard_segment *segment, const struct tcp_hdr *header,
+                  const uint8_t *bytes, size_t len)
 {
-    const size_t headers = IP_HLEN + TCP_HLEN;
-    if (len <= headers || segment->port != server.config.port)
+    if (segment->port != server.config.port)
         return false;
     struct server_conn *const conn = conns_find(conns_key(segment->source, segment->source_port));
-    return conn != NULL && conn->phase == CONN_OPEN &&
-           turn_serve(conn, (const struct tcp_hdr *)(packet + IP_HLEN), packet + headers,
-                      len - headers);
+    return conn != NULL && conn->phase == CONN_OPEN && turn_serve(conn, header, bytes, len);
 }
 
 static const struct link_upcalls upcalls = {

@@ -64,6 +64,7 @@ static struct {
     unsigned next_buffer;
     struct netdev_piece arrived[RING_MAX];
     size_t arrived_first, arrived_count;
+    uint8_t *newest_bytes; /* of the frame that arrived last */
 
     /* The transmit ring: descriptors used, and tokens that may be reaped. */
     unsigned descriptors_used;
@@ -186,6 +187,7 @@ bool fake_netdev_arrive(const void *frame, size_t len, bool checksum_valid)
 
     if (!fake.link_up || first == fake.config.receive_ring)
         return false;
+    const size_t newest = (fake.arrived_first + fake.arrived_count) % RING_MAX;
     for (unsigned i = 0; i < buffers; i += piece_max) {
         const unsigned count = buffers - i < piece_max ? buffers - i : piece_max;
         const size_t offset = (size_t)i * size;
@@ -194,12 +196,18 @@ bool fake_netdev_arrive(const void *frame, size_t len, bool checksum_valid)
         add_piece((const uint8_t *)frame + offset, here, first + i, count, offset + here < len,
                   i == 0 && checksum_valid && fake.config.receive_checksum);
     }
+    fake.newest_bytes = fake.arrived[newest].bytes;
     for (unsigned i = 0; i < buffers; i++)
         fake.owned[first + i] = false;
     fake.next_buffer = (first + buffers) % fake.config.receive_ring;
     fake.counters.received_frames++;
     fake.counters.received_bytes += len;
     return true;
+}
+
+void fake_netdev_overwrite(size_t offset, size_t len)
+{
+    memset(fake.newest_bytes + offset, 0, len);
 }
 
 size_t netdev_receive(struct netdev_piece *pieces, size_t pieces_max)

@@ -43,6 +43,9 @@ void fake_netdev_reset(const struct fake_netdev_config *config);
 bool fake_netdev_arrive(const void *frame, size_t len, bool checksum_valid);
 void fake_netdev_scatter(unsigned buffers_max);
 
+/* The device breaks its contract: it writes zeros into the frame that arrived last. */
+void fake_netdev_overwrite(size_t offset, size_t len);
+
 /*
  * Takes the oldest frame that was transmitted and flushed, as one run of bytes, checksum completed.
  * Returns its length; 0 when there is none.

@@ -161,7 +161,7 @@ static bool is_nobody(uint32_t source)
     return ip4_addr_isbroadcast(&address, link_netif()) || ip4_addr_ismulticast(&address);
 }
 
-/* Not one that comes in several pieces: there is no use for kilobytes in a SYN. */
+/* Not one with more data than was copied beside its headers: there is no use for it in a SYN. */
 static bool sum_is_right(const uint8_t *packet, size_t len)
 {
     const struct ip_hdr *const ip = (const struct ip_hdr *)packet;

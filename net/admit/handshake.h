@@ -19,9 +19,9 @@
 void handshake_init(void);
 
 /*
- * Answers a SYN to where its frame came from. `packet` is all of its packet, or as much as lies in
- * one piece (`len`); `sound`: its checksum is known to be right. Without a descriptor and a frame
- * for the answer it does nothing: as if that were lost.
+ * Answers a SYN to where its frame came from. `packet` is all of its packet, or as much as was
+ * copied with its headers (`len`); `sound`: its checksum is known to be right. Without a descriptor
+ * and a frame for the answer it does nothing: as if that were lost.
  */
 void handshake_answer(const struct guard_segment *syn, const uint8_t *packet, size_t len,
                       bool sound);

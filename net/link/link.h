@@ -1,9 +1,10 @@
 /*
  * The link: lwIP's network interface over kernel/netdev.h.
  *
- * Receiving: a frame stays where the device put it. Most are dealt with there (link_upcalls). Of
- * others each piece becomes a pbuf that points into the ring and gives its buffers back when lwIP
- * frees it.
+ * Receiving: a frame's headers are copied, and its data stays where the device put it. Most frames
+ * are dealt with there (link_upcalls). Of other segments the headers become a pbuf, and each piece
+ * of data another one, which points into the ring and gives its buffers back when lwIP frees it.
+ * What is no segment for us is copied whole.
  *
  * Sending: a pbuf goes to the device as it is, with NETDEV_HEADROOM_BYTES in front of it for the
  * driver, and is held until its token comes back.
@@ -19,6 +20,8 @@
 #include "net/core/conn.h"
 #include "net/wire/guard.h"
 
+struct tcp_hdr;
+
 enum link_verdict {
     LINK_DROP, /* `p` remains the caller's */
     LINK_PASS, /* lwIP shall have it */
@@ -26,16 +29,19 @@ enum link_verdict {
 
 /*
  * What the link asks of those above it, of TCP segments to our address. The first two are asked
- * before there is a pbuf, for a frame in one piece that has its packet at `packet`; true if the
- * segment is dealt with. The others are called for each segment that lwIP is to have. `sound`: its
- * checksum is known to be right.
+ * before there is a pbuf, for a frame in one piece; true if the segment is dealt with. The others
+ * are called for each segment that lwIP is to have. `sound`: its checksum is known to be right.
+ *
+ * Headers, here and in pbufs, are a copy of those that were checked. Data lies where the device put
+ * it, and could change it.
  */
 struct link_upcalls {
-    /* A SYN that begins nothing yet. */
+    /* A SYN that begins nothing yet: its headers lie at `packet`, with data up to `len`. */
     bool (*answer)(const struct guard_segment *segment, const uint8_t *packet, size_t len,
                    bool sound);
-    /* Data for a connection, of a segment that is sound. */
-    bool (*serve)(const struct guard_segment *segment, const uint8_t *packet, size_t len);
+    /* Data for a connection, of a segment that is sound; right only if it has no TCP options. */
+    bool (*serve)(const struct guard_segment *segment, const struct tcp_hdr *header,
+                  const uint8_t *bytes, size_t len);
     /* Before lwIP has it. */
     enum link_verdict (*admit)(const struct guard_segment *segment, struct pbuf *p, bool sound);
     /* After LINK_PASS, and lwIP. */

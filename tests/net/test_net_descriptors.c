@@ -85,10 +85,10 @@ enum link_verdict __wrap_admission_admit(const struct guard_segment *segment, st
 {
     if (manner != NOTHING) {
         EXPECT(held_count < 256);
-        held[held_count++] = p;
+        struct pbuf *const kept = manner == REFER ? p->next : p; /* its data, or all of it */
+        held[held_count++] = kept;
+        pbuf_ref(kept);
     }
-    if (manner != NOTHING)
-        pbuf_ref(p);
     if (manner == HOLD)
         return LINK_DROP;
     return __real_admission_admit(segment, p, sound);
