@@ -12,6 +12,7 @@
 
 #include "app/aggregate/stats.h"
 #include "app/aggregate/users.h"
+#include "app/pace.h"
 #include "app/routes.h"
 #include "app/shortage.h"
 #include "kernel/cpu/cpu.h"
@@ -329,29 +330,36 @@ static bool announce(void)
 
 static void serve(const struct server_config *config)
 {
-    bool announced = announce();
+    static struct pace console_pace = {.idle_ns = HOUSEKEEPING_NS};
+    static struct pace button_pace = {.idle_ns = SELDOM_NS};
+    bool announced = announce(), worked = false;
     uint64_t housekeeping_ns = 0, seldom_ns = 0;
     if (!announced)
         log_info("main", "waiting for an address by DHCP");
     for (;;) {
-        if (!server_poll())
+        if (server_poll())
+            worked = true;
+        else
             cpu_pause();
-        if (server_batch_ns() < housekeeping_ns)
+        const uint64_t now_ns = server_batch_ns();
+        if (now_ns < housekeeping_ns)
             continue;
-        housekeeping_ns = server_batch_ns() + HOUSEKEEPING_NS;
-        if (server_batch_ns() >= seldom_ns) {
-            seldom_ns = server_batch_ns() + SELDOM_NS;
+        housekeeping_ns = now_ns + HOUSEKEEPING_NS;
+        if (now_ns >= seldom_ns) {
+            seldom_ns = now_ns + SELDOM_NS;
             memory_flush_emulated_tlb();
-            look_for_users_shortage(routes_stats()->users, server_batch_ns());
-            look_for_connections_shortage(config->connections_max, server_batch_ns());
-            if (button_pressed())
-                return;
+            look_for_users_shortage(routes_stats()->users, now_ns);
+            look_for_connections_shortage(config->connections_max, now_ns);
         }
         clock_follow_rtc();
         if (!announced)
             announced = announce();
-        if (console_read() == CTRL_C)
+        if (pace_is_due(&button_pace, worked, now_ns) && button_pressed())
             return;
+        if ((pace_is_due(&console_pace, worked, now_ns) || console_is_sending()) &&
+            console_read() == CTRL_C)
+            return;
+        worked = false;
     }
 }
 

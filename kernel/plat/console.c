@@ -1,7 +1,5 @@
 #include "kernel/plat/console.h"
 
-#include <stdbool.h>
-
 #include "kernel/cpu/cpu.h"
 
 /* The 16550's registers. */
@@ -96,6 +94,11 @@ int console_read(void)
     if (!console_present || (cpu_in8(LINE_STATUS) & LINE_STATUS_DATA_READY) == 0)
         return -1;
     return cpu_in8(DATA);
+}
+
+bool console_is_sending(void)
+{
+    return queue_len() > 0;
 }
 
 void console_flush(void)

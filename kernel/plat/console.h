@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void console_init(void);
@@ -16,9 +17,12 @@ void console_write(const char *bytes, size_t len);
 
 /*
  * The next byte that came in (0 to 255), or -1. An access to the device, hence a VM exit: call it
- * some tens of times a second, not in every turn of a loop.
+ * some tens of times a second while there is nothing else to do, not in every turn of a loop.
  */
 int console_read(void);
+
+/* True while the queue holds something that the device has not taken. No access to the device. */
+bool console_is_sending(void);
 
 /* Waits until the last byte written has left; up to about a second if the reader has stalled. */
 void console_flush(void);

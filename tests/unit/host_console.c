@@ -1,17 +1,18 @@
 /* Console and log on the host: the sources compiled into this file, over a UART of ours. */
 #include "kernel/cpu/cpu.h"
 
-#define cpu_in8         fake_in8
-#define cpu_out8        fake_out8
-#define cpu_out8_string fake_out8_string
-#define cpu_tsc         fake_tsc
-#define clock_ns        vconsole_clock_ns
-#define console_init    vconsole_init
-#define console_write   vconsole_write
-#define console_read    vconsole_read
-#define console_flush   vconsole_flush
-#define log_set_level   vconsole_log_set_level
-#define log_line        vconsole_log_line
+#define cpu_in8            fake_in8
+#define cpu_out8           fake_out8
+#define cpu_out8_string    fake_out8_string
+#define cpu_tsc            fake_tsc
+#define clock_ns           vconsole_clock_ns
+#define console_init       vconsole_init
+#define console_write      vconsole_write
+#define console_read       vconsole_read
+#define console_flush      vconsole_flush
+#define console_is_sending vconsole_is_sending
+#define log_set_level      vconsole_log_set_level
+#define log_line           vconsole_log_line
 
 static uint8_t fake_in8(uint16_t port);
 static void fake_out8(uint16_t port, uint8_t value);
@@ -161,6 +162,22 @@ TEST(console_that_is_slow_or_stuck_is_never_waited_for)
         CHECK_EQ(console_read(), -1);
     CHECK(has_printed("queued, too"));
     CHECK_EQ(uart.overruns, 0);
+}
+
+TEST(console_says_without_a_look_whether_something_is_queued)
+{
+    plug_in();
+    CHECK(!console_is_sending());
+    console_write("0123456789abcdef", 16);
+    CHECK(!console_is_sending());
+    uart.stalled = true;
+    console_write("queued", 6);
+    uart.polls = 0;
+    CHECK(console_is_sending());
+    CHECK_EQ(uart.polls, 0);
+    uart.stalled = false;
+    CHECK_EQ(console_read(), -1);
+    CHECK(!console_is_sending());
 }
 
 TEST(console_that_is_stuck_for_long_loses_whole_lines)
