@@ -37,7 +37,8 @@ const struct netdev_info *netdev_get_info(void);
 /*
  * False while the device says that it has no link (VIRTIO_NET_S_LINK_UP), or does not work; read,
  * not cached. A device that broke its contract is reset here as well as in netdev_receive(), so
- * MUST be asked for its link now and then: who waits for descriptors does not receive.
+ * MUST be asked for its link now and then: who waits for descriptors does not receive. The reading
+ * is several VM exits. Once a second is often enough while frames come.
  */
 bool netdev_link_is_up(void);
 

@@ -53,6 +53,7 @@ static struct {
     struct netdev_info info;
     struct netdev_counters counters;
     bool link_up, stalled;
+    unsigned link_looks;
     unsigned scatter;
     uint64_t now_ns, random;
     char log[LOG_LINE_BYTES_MAX];
@@ -110,12 +111,18 @@ const struct netdev_info *netdev_get_info(void)
 
 bool netdev_link_is_up(void)
 {
+    fake.link_looks++;
     return fake.link_up;
 }
 
 const struct netdev_counters *netdev_get_counters(void)
 {
     return &fake.counters;
+}
+
+unsigned fake_netdev_link_looks(void)
+{
+    return fake.link_looks;
 }
 
 void fake_netdev_set_link(bool up)

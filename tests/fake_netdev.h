@@ -57,6 +57,9 @@ void fake_netdev_stall(bool stalled);
 
 void fake_netdev_set_link(bool up);
 
+/* How often net/ has asked for the link. */
+unsigned fake_netdev_link_looks(void);
+
 /* Buffers that the device could fill now; descriptors that wait for their token to be reaped. */
 unsigned fake_netdev_receive_free(void);
 unsigned fake_netdev_transmit_held(void);

@@ -6,6 +6,7 @@
 
 #include "kernel/netdev.h"
 #include "lwip/ip4.h"
+#include "net/core/server_state.h"
 #include "net/link/lease.h"
 #include "net/link/link_state.h"
 #include "net/link/receive.h"
@@ -14,7 +15,16 @@
 /* Descriptors without which nothing is received: for an answer to each of a batch, and more. */
 #define RECEIVE_SPACE 96
 
+/* How long frames that come may stand for the link. */
+#define WATCH_NS CLOCK_NS_PER_S
+
 struct link_state link_state;
+
+/* What link_watch() knows. */
+static struct {
+    uint64_t frames_seen; /* of those that the device has received */
+    uint64_t looked_ns;   /* when the link's state was read last */
+} watch;
 
 uint32_t link_random(void)
 {
@@ -121,8 +131,20 @@ void link_init(uint32_t address, uint32_t netmask, uint32_t gateway,
         lease_start(&link_state.netif);
 }
 
+/* A link that receives is up; one that is down may have come up, whatever was received. */
+static bool is_heard(void)
+{
+    const uint64_t frames = netdev_get_counters()->received_frames;
+    const bool heard = frames != watch.frames_seen && link_is_up();
+    watch.frames_seen = frames;
+    return heard;
+}
+
 bool link_watch(void)
 {
+    if (is_heard() && server.batch_ns - watch.looked_ns < WATCH_NS)
+        return false;
+    watch.looked_ns = server.batch_ns;
     const bool up = netdev_link_is_up();
     if (up == link_is_up())
         return false;

@@ -65,7 +65,10 @@ bool link_is_up(void);
 /* False while the device has frames of ours: where it takes them to, they have not gone yet. */
 bool link_is_idle(void);
 
-/* Reads the state of the link off the device; true if it came up just now. */
+/*
+ * To be called some tens of times a second; true if the link came up just now. Reads its state off
+ * the device, which is several VM exits: each time, but once a second while frames come.
+ */
 bool link_watch(void);
 
 /* The MAC address that the frame being delivered came from; 6 bytes. */

@@ -156,6 +156,22 @@ TEST(a_device_that_lies_about_what_it_was_sent_is_reset_while_nothing_is_receive
     }
 }
 
+/* The link is asked for once a second then, and it is there that the device is heard. */
+NET_TEST(a_device_that_asks_for_a_reset_gets_one_in_about_a_second_though_frames_come)
+{
+    start_server();
+    ask_for_a_reset();
+    unsigned ms = 0;
+    for (; netdev_get_counters()->resets == 0 && ms < 10000; ms += 10) {
+        ask_by_arp(1);
+        let_pass_ms(10);
+        while (device_waiting(1) > 0)
+            device_use(1, device_take(1), 0);
+    }
+    EXPECT(ms <= 1050);
+    expect_recovered();
+}
+
 /* It resets, but then does not accept its features, or a queue: half of it is started anew. */
 static void start_half_at_first(bool *what)
 {

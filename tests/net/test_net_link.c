@@ -1,4 +1,4 @@
-/* Below TCP: ARP, ICMP, checksums, frames that are refused, the link. */
+/* Below TCP: ARP, ICMP, checksums, frames that are refused. */
 #include "tests/net/rig.h"
 
 static struct peer peer;
@@ -455,43 +455,6 @@ NET_TEST(damaged_frames_do_no_harm)
     /* What was kept out of order is given up in time. */
     rig_wait_ms(30000);
     EXPECT_EQ(fake_netdev_receive_free(), 256);
-}
-
-/* ---- the link ---- */
-
-NET_TEST(a_link_that_goes_down_and_up_loses_no_connection)
-{
-    rig_start_default(16);
-    peer_init(&peer, 5000);
-    peer_connect(&peer);
-    EXPECT(server_is_reachable());
-    fake_netdev_set_link(false);
-    rig_wait_ms(100);
-    EXPECT(!server_is_reachable());
-    rig_wait_ms(5000);
-    fake_netdev_set_link(true);
-    rig_wait_ms(100);
-    EXPECT(server_is_reachable());
-    peer_send(&peer, "e\n");
-    peer_expect(&peer, "ok\n");
-}
-
-NET_TEST(a_link_may_come_up_in_the_batch_in_which_a_connection_is_reset)
-{
-    rig_start_default(16);
-    for (uint16_t port = 5000; port < 5002; port++) { /* and another is long gone */
-        peer_send_reset(&peer);
-        peer_init(&peer, port);
-        peer_connect(&peer);
-    }
-    fake_netdev_set_link(false);
-    rig_wait_ms(100);
-    fake_netdev_set_link(true);
-    peer_send_reset(&peer);
-    fake_clock_advance_ms(32);
-    (void)server_poll();
-    EXPECT(server_is_reachable());
-    EXPECT_EQ(rig_app.closed, 2);
 }
 
 /* ---- what an Ethernet frame has besides its packet ---- */
