@@ -35,6 +35,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: PORT               run: port of this host that leads to the appliance (default 8080), or none
 #: BIND               run: address of this host that PORT is on (default 127.0.0.1)
 #: NETNS              run, load: name of the network namespace (default tally)
+#: VHOST              run: auto (default: vhost-net moves the tap's frames where it works), on, off
 #: IMAGE              run, debug: what is booted (default build/tally.elf)
 #: QEMU_EXTRA         run, debug: more arguments for QEMU (PCI devices need MACHINE=q35)
 #: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)

@@ -84,11 +84,10 @@ machine_boots_under_kvm() {
     local image=$1 status=0 said known
     local probe_seconds=60 forget_minutes=10
 
-    if ! { : <>/dev/kvm; } 2>/dev/null; then
-        accelerator_why='/dev/kvm cannot be opened'
-        [ -e /dev/kvm ] || accelerator_why='this host has no /dev/kvm'
-        return 1
-    fi
+    accelerator_why='this host has no /dev/kvm'
+    [ -e /dev/kvm ] || return 1 # before <>, by which root would make a file of that name
+    accelerator_why='/dev/kvm cannot be opened'
+    { : <>/dev/kvm; } 2>/dev/null || return 1
     machine_state
     known=$state/kvm.$(machine_fingerprint "$image")
     find "$state" -maxdepth 1 -name 'kvm.*.slow' -mmin +$forget_minutes -delete

@@ -381,6 +381,93 @@ def check_too_much_memory(suite):
             expect(f"{host}M\n" in run.text, True, run.text)
 
 
+VHOST_NET = "/dev/vhost-net"
+
+
+class RunWithVhostNet(Run):
+    """With a /dev of its own that lacks kvm, and in which vhost-net is a plain file: it opens, and
+    does not work."""
+
+    command = ("unshare", "--mount", "sh", "-c", """
+        mount --rbind /dev "$REAL" && mount -t tmpfs none /dev || exit 9
+        for each in "$REAL"/*; do
+            case $each in "$REAL/vhost-net" | "$REAL/kvm") ;; *) ln -s "$each" /dev/ ;; esac
+        done
+        : >/dev/vhost-net
+        exec scripts/run""")
+
+    def __init__(self, suite, **environment):
+        self.real = tempfile.TemporaryDirectory()
+        super().__init__(suite, REAL=self.real.name, **environment)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        self.real.cleanup()
+
+
+def check_vhost_misspelt(suite):
+    for word in ("yes", "ON", "auto "):
+        with Run(suite, VHOST=word) as run:
+            expect_refused(run, f"VHOST={word}: auto, on or off")
+
+
+def check_vhost_off(suite):
+    with Run(suite, VHOST="off") as run:
+        run.wait_for("network: tap, no vhost-net (VHOST=off)")
+        run.wait_for("listening on")
+        serve(run)
+
+
+def check_vhost_absent(suite):
+    """On a host that has it there is nothing to be seen of this."""
+    if os.path.exists(VHOST_NET):
+        return
+    with Run(suite) as run:
+        run.wait_for(f"network: tap, no vhost-net (this host has no {VHOST_NET})")
+        run.wait_for("listening on")
+        serve(run)
+    with Run(suite, VHOST="on") as run:
+        expect_refused(run, f"VHOST=on: this host has no {VHOST_NET}")
+
+
+def check_vhost_broken(suite):
+    """QEMU would abort."""
+    with RunWithVhostNet(suite) as run:
+        run.wait_for(f"network: tap, no vhost-net ({VHOST_NET} does not work)")
+        run.wait_for("listening on")
+        serve(run)
+    with RunWithVhostNet(suite, VHOST="on") as run:
+        expect_refused(run, f"VHOST=on: {VHOST_NET} does not work")
+
+
+def check_kvm_absent(suite):
+    """Nor does it make a file of that name, which the next run would find."""
+    with RunWithVhostNet(suite) as run:
+        run.wait_for("tcg (this host has no /dev/kvm)")
+        expect(os.path.exists(f"/proc/{run.process.pid}/root/dev/kvm"), False, "it is there now")
+
+
+# Whoever asks of vhost-net hears that it works; QEMU says what it is to do.
+VHOST_WORKS = {
+    "python3": f'case "$*" in *{VHOST_NET}*) exit 0 ;; esac; exec {sys.executable} "$@"',
+    "qemu-system-x86_64": 'echo "asked for: $*"'}
+
+
+def check_vhost_works(suite):
+    for word, option in (("auto", "on,vhostforce=on"), ("on", "on,vhostforce=on"), ("off", "off")):
+        said = "tap, no vhost-net (VHOST=off)\n" if word == "off" else "tap, vhost-net\n"
+        with instead(**VHOST_WORKS) as path, \
+                RunWithVhostNet(suite, PATH=path, VHOST=word, ACCEL="tcg") as run:
+            run.wait_for(f"network: {said}")
+            run.wait_for(f"downscript=no,vhost={option} -device")
+
+
+def check_vhost_without_tap(suite):
+    with instead(**VHOST_WORKS, **NO_TAP) as path, \
+            RunWithVhostNet(suite, PATH=path, VHOST="on", ACCEL="tcg") as run:
+        expect_refused(run, "VHOST=on: no namespace with a tap (no tap)")
+
+
 def check_name_in_use(suite):
     """A second run under the same name is refused, and does the first no harm."""
     with Run(suite) as run:
@@ -468,6 +555,13 @@ def run(suite):
                         ("QEMU killed", check_machine_ends),
                         ("port forbidden", check_port_forbidden),
                         ("more memory than the host has", check_too_much_memory),
+                        ("a host without KVM", check_kvm_absent),
+                        ("VHOST: misspelt", check_vhost_misspelt),
+                        ("VHOST: off", check_vhost_off),
+                        ("VHOST: there is none", check_vhost_absent),
+                        ("VHOST: it does not work", check_vhost_broken),
+                        ("VHOST: it works", check_vhost_works),
+                        ("VHOST: without a tap", check_vhost_without_tap),
                         ("name in use", check_name_in_use),
                         ("somebody else's namespace", check_foreign_namespace),
                         ("a wrong option", check_wrong_option),
