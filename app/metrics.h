@@ -76,6 +76,7 @@ struct metrics_machine {
     uint64_t timeouts;
     uint64_t retransmissions;
     uint64_t received_packets, received_bytes, transmitted_packets, transmitted_bytes;
+    uint64_t kicks;
     uint64_t dropped_frames, memory_short;
     uint64_t batches;
     uint64_t segments_predicted;

@@ -21,6 +21,7 @@ void routes_get_counters(struct metrics_machine *machine)
     machine->received_bytes = counters.received_bytes;
     machine->transmitted_packets = counters.transmitted_frames;
     machine->transmitted_bytes = counters.transmitted_bytes;
+    machine->kicks = counters.kicks;
     machine->dropped_frames = counters.dropped_frames;
     machine->memory_short = counters.memory_short;
     machine->batches = counters.batches;

@@ -220,4 +220,5 @@ void server_get_counters(struct server_counters *counters)
     counters->received_bytes = device->received_bytes;
     counters->transmitted_frames = device->transmitted_frames;
     counters->transmitted_bytes = device->transmitted_bytes;
+    counters->kicks = device->kicks;
 }

@@ -155,6 +155,7 @@ struct server_counters {
     uint32_t pool_blocks_free[SERVER_POOLS];
     /* of the device: */
     uint64_t received_frames, received_bytes, transmitted_frames, transmitted_bytes;
+    uint64_t kicks; /* times it was told that there is something in a ring: a VM exit each */
 };
 
 void server_get_counters(struct server_counters *counters);

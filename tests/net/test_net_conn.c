@@ -335,6 +335,7 @@ NET_TEST(the_counters_tell_what_the_device_and_the_pools_say)
     EXPECT_EQ(after.received_bytes - before.received_bytes, 58 + 54 + 56 + 54);
     EXPECT_EQ(after.transmitted_frames - before.transmitted_frames, 2);
     EXPECT_EQ(after.transmitted_bytes - before.transmitted_bytes, 58 + 57);
+    EXPECT(after.kicks > before.kicks);
     EXPECT_EQ(after.batches - before.batches, 4);
     for (unsigned class = 0; class < POOL_CLASSES; class ++)
         EXPECT_EQ(after.pool_blocks_free[class], pool_level(class));

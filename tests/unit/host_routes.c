@@ -222,6 +222,7 @@ TEST(routes_give_each_counter_its_metric)
         "\ntally_longest_turn_packets 21\n",
         "\ntally_timeouts_total 22\n",
         "\ntally_dropped_frames_total 23\n",
+        "\ntally_kicks_total 37\n",
         "\ntally_memory_short_total 24\n",
         "\ntally_received_packets_total 25\n",
         "\ntally_received_bytes_total 26\n",

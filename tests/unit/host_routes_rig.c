@@ -99,6 +99,7 @@ void server_get_counters(struct server_counters *counters)
         .received_bytes = 26,
         .transmitted_frames = 27,
         .transmitted_bytes = 28,
+        .kicks = 37,
     };
     for (uint32_t i = 0; i < SERVER_POOLS; i++)
         counters->pool_blocks_free[i] = 30 + i;
