@@ -54,6 +54,7 @@ MODULES = [
     "test_run",
     "test_reach",
     "test_make",
+    "test_bench",
 ]
 # Where the processor, or the time that an exit takes, makes a difference.
 MODULES_UNDER_KVM = ["test_api", "test_edges", "test_connections", "test_limits", "test_load",

@@ -12,7 +12,8 @@ import time
 
 import qemu
 
-from .tools import BenchError, die_with_parent, run
+from . import exits
+from .tools import BenchError, die_with_parent, run, scratch_path
 
 HOST = "198.18.0.1"
 GUEST = "198.18.0.2"
@@ -176,10 +177,17 @@ class Guest(Process):
 
     def __init__(self, name, namespace, kernel, append, memory="256M", extra=(), machine="q35",
                  accelerator="tcg"):
+        self._monitor = scratch_path(f"{name}.qmp")
         command = [*qemu.command(machine, memory, kernel, append, accelerator),
                    *qemu.network(machine, "tap,ifname=tap0,script=no,downscript=no,vhost=off",
                                  f",mac={GUEST_MAC}"), *extra]
+        if accelerator == "kvm":
+            command += ["-qmp", f"unix:{self._monitor},server=on,wait=off"]
         super().__init__(name, command, namespace, GUEST)
+
+    def exits(self):
+        """VM exits since the start; None if nobody tells: in the emulator there are none."""
+        return exits.count(self.pid, self._monitor)
 
 
 def tally(namespace, image, options="", memory="256M", extra=(), machine="q35",

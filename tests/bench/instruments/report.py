@@ -118,16 +118,19 @@ def _show_heads(heads, reference):
 
 
 def _show_tap(tap):
-    _title("Requests a second: tally and linux over a tap, epoll and nginx on loopback; medians")
+    _title("Requests a second: tally and linux over a tap, epoll and nginx on loopback; medians.\n"
+           "CPU time, kicks of the network device and VM exits of any kind are those of a request")
     print(f"  {'client/depth':<14}{'server':<10}{'requests/s':>11}{'tally is':>10}{'kvm is':>10}"
-          f"{'CPU ns a request: vCPU':>25}{'other':>9}{'client':>9}")
+          f"{'CPU ns: vCPU':>15}{'other':>9}{'client':>9}{'kicks':>9}{'exits':>9}")
     for case, servers in tap.items():
         for name, value in servers.items():
             ratios = [f"{servers[mine]['rate'] / value['rate']:.2f} x" if mine in servers else ""
                       for mine in ("tally", "tally-kvm")]
+            counted = "".join(f"{value[what]:>9.3f}" if what in value else f"{'':>9}"
+                              for what in ("kicks", "exits"))
             print(f"  {case:<14}{name:<10}{value['rate']:>11.0f}{ratios[0]:>10}{ratios[1]:>10}"
-                  f"{value['vcpu_ns']:>25.0f}"
-                  f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}")
+                  f"{value['vcpu_ns']:>15.0f}"
+                  f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}{counted}".rstrip())
 
 
 def _show_vhost(vhost):
