@@ -47,6 +47,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: MINUTES            soak: how long (default 10; a round, half a minute, is the least)
 #: FUZZ               fuzz: names of the fuzzers to run (default all)
 #: BENCH_ARGS         bench: options (--help lists them)
+#: PLOT_ARGS          plot: options, and the bench's JSON (--help lists them)
 #: LWIP_TARBALL       build: this file instead of one from the mirror
 #: PICOLIBC_TARBALL   build: likewise
 #: XDG_CACHE_HOME     build: where fetched tarballs are kept, in tally/ (default ~/.cache)
@@ -58,6 +59,7 @@ FILTER :=
 SEED :=
 STEPS :=
 BENCH_ARGS :=
+PLOT_ARGS :=
 
 # A misspelt variable would be ignored. Those of `others` are taken, too.
 variables := $(shell sed -nE 's/^\#: ([A-Z_]+) .*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -414,6 +416,9 @@ endif
 bench: ## Measure (BENCH_ARGS=--help)
 	@exec scripts/bench $(BENCH_ARGS)
 
+plot: ## Draw a bench's JSON as an SVG (PLOT_ARGS="--output FILE JSON")
+	@exec scripts/plot $(PLOT_ARGS)
+
 check: all ## Hold the rules of the tree: includes, layout, lengths, what ring 0 executes
 	@scripts/check-ring0
 	@exec scripts/check
@@ -438,8 +443,8 @@ help: ## List all this
 	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load debug test unit sim coverage guest e2e soak bench check reproducible fuzz \
-	clean distclean help always
+.PHONY: all run load debug test unit sim coverage guest e2e soak bench plot check reproducible \
+	fuzz clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

@@ -35,6 +35,7 @@ CHEAP = {
     "e2e": (["FILTER=an object as the user's name"], r"1 passed, 0 failed"),
     "soak": (["MINUTES=0.1"], r"is exact"),
     "bench": (["BENCH_ARGS=--help"], r"usage: scripts/bench"),
+    "plot": (["PLOT_ARGS=--help"], r"usage: scripts/plot"),
     # The machine is gone before gdb is, which the end of its input ends.
     "debug": ([f"NETNS={NAME}", "PORT=none", "GDB_ARGS=-ex 'print 1 + 1' -ex kill"],
               r"\$1 = 2\n"),
