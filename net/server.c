@@ -155,6 +155,7 @@ bool server_poll(void)
     if (timers_run())
         turns_expire();
     follow_address();
+    turns_release();
     turns_run();
     if (server.stopping)
         conns_each(stop);

@@ -40,10 +40,18 @@ struct server_handlers {
      * The next bytes of the stream, in order, at least one; they stay where they are only during
      * the call. Returns how many were taken (0 to len). What was not taken is offered again, first,
      * once server_send_space() has grown; the peer's window stays closed by as much meanwhile.
-     * Return less than len ONLY when server_send_space() has sunk below response_bytes_max, or
-     * after server_close(). Called only while server_send_space() >= response_bytes_max.
+     * Return less than len ONLY when server_send_space() has sunk below response_bytes_max, after
+     * server_close(), or while the connection is held. Called only while server_send_space() >=
+     * response_bytes_max.
      */
     size_t (*on_bytes)(struct server_conn *conn, void *state, const uint8_t *bytes, size_t len);
+    /*
+     * The connection was held, for `held_ns` until now, and is released. May send. True: all is
+     * sent, and server_wait_for(), server_close() or server_hold() has said what comes next; what
+     * was not taken meanwhile is offered. False: server_send_space() is too short for the rest;
+     * called again once it has grown. NULL if server_hold() is never called.
+     */
+    bool (*on_resume)(struct server_conn *conn, void *state, uint64_t held_ns);
     /* The deadline of SERVER_WAIT_HEAD or _BODY has passed, before any server_close(). May send,
        should server_close(). */
     void (*on_timeout)(struct server_conn *conn, void *state);
@@ -63,6 +71,7 @@ struct server_config {
     uint32_t idle_ms, head_ms, body_ms;
     uint32_t send_ms;   /* no octet acknowledged for so long while output waits: aborted */
     uint32_t linger_ms; /* after server_close(): how long the peer may take to close its side */
+    uint32_t hold_ms;   /* held for so long, or released without room to send: aborted */
     struct server_handlers handlers;
 };
 
@@ -112,7 +121,7 @@ struct server_kept {
 void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
                       struct server_kept *kept);
 
-/* (Re)starts the deadline of what the connection waits for from now on. */
+/* (Re)starts the deadline of what the connection waits for from now on. Not while it is held. */
 void server_wait_for(struct server_conn *conn, enum server_wait what);
 
 /*
@@ -121,6 +130,19 @@ void server_wait_for(struct server_conn *conn, enum server_wait what);
  * to a reset: RFC 9112 section 9.6). on_close follows.
  */
 void server_close(struct server_conn *conn);
+
+/*
+ * The answers to what was taken may not leave yet. Until server_release() of `ticket` the
+ * connection is not idle: it does not give way, and does not close, even when its peer has closed
+ * its side. Bytes that come meanwhile are offered as ever, and may be left. Tickets rise: from one
+ * call to the next, of any connection, by 0 or more. A second call before the release does nothing.
+ */
+void server_hold(struct server_conn *conn, uint32_t ticket);
+
+/* ---- not in a handler ---- */
+
+/* on_resume is due for every connection that is held with a ticket up to this one. */
+void server_release(uint32_t ticket);
 
 /* ---- shutting down ---- */
 

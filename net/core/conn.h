@@ -35,6 +35,8 @@ enum conn_deadline {
     DEADLINE_BODY,
     DEADLINE_LINGER,
     DEADLINE_CLOSING,
+    DEADLINE_HELD,
+    DEADLINE_RESUMING,
     DEADLINE_KINDS
 };
 
@@ -47,6 +49,13 @@ enum conn_deadline {
 #define CONN_TIME_WAIT 0x40 /* has entered TIME-WAIT */
 
 #define CONN_TIMED     0x80 /* in one of the timers' lists */
+
+/* Answers that the application holds back (server_hold()). */
+enum conn_hold {
+    HOLD_NONE,
+    HOLD_HELD,
+    HOLD_RELEASED, /* on_resume is due, or has not sent all yet */
+};
 
 /* A block of bytes that could not be taken in the batch that brought them (unread.c). */
 struct conn_spill;
@@ -66,6 +75,7 @@ struct server_conn {
     uint8_t slice;            /* of the timers (timers.c) */
     uint16_t reserved_blocks; /* blocks set aside for what has come in this batch (room.c) */
     uint8_t mac[6];           /* where its segments come from, and go to (link.c) */
+    uint8_t hold;             /* enum conn_hold */
 
     _Alignas(64) struct server_conn *touched_next;
     struct list_node deadline_node;
@@ -73,6 +83,7 @@ struct server_conn {
     struct list_node sending_node; /* output waits for acknowledgement (deadlines.c) */
     uint64_t progress_ns;          /* when a segment was last acknowledged, or the wait began */
     uint32_t oldest_number;        /* of the segment that is waited for; network byte order */
+    uint32_t held_until;           /* the ticket of server_hold() */
 
     _Alignas(64) struct server_conn *hash_next;
     struct list_node timed_node; /* lwIP's timers have to do with it (timers.c) */

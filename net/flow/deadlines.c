@@ -38,6 +38,7 @@ void deadlines_init(const struct server_config *config)
         [DEADLINE_HALF_OPEN] = HALF_OPEN_MS,   [DEADLINE_IDLE] = config->idle_ms,
         [DEADLINE_HEAD] = config->head_ms,     [DEADLINE_BODY] = config->body_ms,
         [DEADLINE_LINGER] = config->linger_ms, [DEADLINE_CLOSING] = CLOSING_MS,
+        [DEADLINE_HELD] = config->hold_ms,     [DEADLINE_RESUMING] = config->hold_ms,
     };
     for (unsigned kind = 0; kind < DEADLINE_KINDS; kind++) {
         list_init(&deadlines.waiting[kind]);
@@ -51,6 +52,12 @@ void deadlines_start(struct server_conn *conn, enum conn_deadline kind)
 {
     conn->deadline = (uint8_t)kind;
     conn->deadline_since_ns = server.ran_ns;
+    list_move_to_end(&deadlines.waiting[kind], &conn->deadline_node);
+}
+
+void deadlines_become(struct server_conn *conn, enum conn_deadline kind)
+{
+    conn->deadline = (uint8_t)kind;
     list_move_to_end(&deadlines.waiting[kind], &conn->deadline_node);
 }
 

@@ -8,6 +8,8 @@
  *     HEAD, BODY for the rest of a request      head_ms, ...   then on_timeout
  *     LINGER     for the peer to close          linger_ms      then reset
  *     CLOSING    for the last ACK, or TIME-WAIT                then forgotten
+ *     HELD       for server_release()           hold_ms        then reset
+ *     RESUMING   for room to send what was held, of the same hold_ms
  *
  * Time in which the host had stopped the machine does not count (server.c): the rest of a request
  * that came meanwhile still lies in the receive ring.
@@ -24,6 +26,9 @@ void deadlines_init(const struct server_config *config);
 
 /* (Re)starts the deadline, in place of the one that ran. */
 void deadlines_start(struct server_conn *conn, enum conn_deadline kind);
+
+/* Has the deadline that runs run on as one of another kind. Each kind has one it may come from. */
+void deadlines_become(struct server_conn *conn, enum conn_deadline kind);
 
 /* The one that has waited longest for `kind`; NULL if none does. */
 struct server_conn *deadlines_oldest(enum conn_deadline kind);

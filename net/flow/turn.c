@@ -46,6 +46,7 @@
 #define SERVED_QUEUE_MAX 4
 
 #define RETRIES_MAX      64 /* a batch */
+#define RELEASES_MAX     64 /* a batch */
 
 static struct {
     struct server_conn *conn; /* whose turn it is; only that one may send */
@@ -140,6 +141,20 @@ void server_wait_for(struct server_conn *conn, enum server_wait what)
         deadlines_start(conn, (enum conn_deadline)deadline[what]);
 }
 
+void server_hold(struct server_conn *conn, uint32_t ticket)
+{
+    if (conn->hold != HOLD_NONE)
+        return;
+    conn->hold = HOLD_HELD;
+    conn->held_until = ticket;
+    deadlines_start(conn, DEADLINE_HELD);
+}
+
+void server_release(uint32_t ticket)
+{
+    server.released = ticket;
+}
+
 static inline __attribute__((always_inline)) void begin_turn(struct server_conn *conn)
 {
     turn.conn = conn;
@@ -170,9 +185,22 @@ static inline __attribute__((always_inline)) size_t offer(struct server_conn *co
 {
     const size_t taken = server.config.handlers.on_bytes(conn, conn->state, bytes, len);
     server.answered = true;
-    assert(taken == len || (conn->flags & CONN_CLOSE) != 0 ||
+    assert(taken == len || (conn->flags & CONN_CLOSE) != 0 || conn->hold != HOLD_NONE ||
            turn.limit - turn.used < server.config.response_bytes_max);
     return taken;
+}
+
+/* Calls on_resume, if it is due. False: the rest of what was held waits for room to send. */
+static bool resume(struct server_conn *conn)
+{
+    if (conn->hold != HOLD_RELEASED)
+        return true;
+    const uint64_t held_ns = server.ran_ns - conn->deadline_since_ns;
+    conn->hold = HOLD_NONE;
+    if (server.config.handlers.on_resume(conn, conn->state, held_ns))
+        return true;
+    conn->hold = HOLD_RELEASED;
+    return false;
 }
 
 /* Returns the bytes taken or discarded: the window opens by as much. */
@@ -182,11 +210,15 @@ static size_t give_unread(struct server_conn *conn)
     size_t taken = 0;
     size_t len;
 
+    if (!resume(conn))
+        return 0;
     while ((conn->flags & CONN_CLOSE) == 0 && (len = unread_next(conn, &bytes)) > 0 &&
            can_answer(conn)) {
         const size_t n = offer(conn, bytes, len);
         unread_take(conn, n);
         taken += n;
+        if (n < len && conn->hold != HOLD_NONE)
+            break;
     }
     if ((conn->flags & CONN_CLOSE) != 0)
         taken += unread_discard(conn);
@@ -248,10 +280,23 @@ void turns_retry(void)
     }
 }
 
+void turns_release(void)
+{
+    struct server_conn *conn;
+    for (size_t left = LWIP_MIN(link_space(RELEASES_MAX), RELEASES_MAX);
+         left > 0 && (conn = deadlines_oldest(DEADLINE_HELD)) != NULL &&
+         (int32_t)(server.released - conn->held_until) >= 0;
+         left--) {
+        conn->hold = HOLD_RELEASED;
+        deadlines_become(conn, DEADLINE_RESUMING);
+        conns_touch(conn);
+    }
+}
+
 /* Sends our FIN once nothing is left to be read or answered. */
 static void close_when_done(struct server_conn *conn)
 {
-    if ((conn->flags & CONN_PEER_FIN) != 0 && unread_is_empty(conn))
+    if ((conn->flags & CONN_PEER_FIN) != 0 && unread_is_empty(conn) && conn->hold == HOLD_NONE)
         server_close(conn);
     if ((conn->flags & (CONN_CLOSE | CONN_FIN)) != CONN_CLOSE)
         return;
@@ -295,8 +340,9 @@ __attribute__((noinline)) static void finish(struct server_conn *conn, size_t ta
     if (taken > 0)
         tcp_recved(conn->pcb, (u16_t)taken);
     close_when_done(conn);
-    /* Without an acknowledgement to come nothing else would bring it back. */
-    if (!unread_is_empty(conn) && !pcb_has_output(conn->pcb))
+    /* Without an acknowledgement or a release to come nothing else would bring it back. */
+    if ((!unread_is_empty(conn) || conn->hold == HOLD_RELEASED) && conn->hold != HOLD_HELD &&
+        !pcb_has_output(conn->pcb))
         retry_later(conn);
 }
 
@@ -492,6 +538,11 @@ static void expire(struct server_conn *conn)
             turn_retire(conn);
         else
             tcp_abort(conn->pcb);
+        return;
+    case DEADLINE_HELD:
+    case DEADLINE_RESUMING:
+        server.counters.timeouts++;
+        tcp_abort(conn->pcb);
         return;
     case DEADLINE_HEAD:
     case DEADLINE_BODY:

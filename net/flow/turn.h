@@ -24,6 +24,12 @@ bool turn_serve(struct server_conn *conn, const struct tcp_hdr *header, const ui
 /* Gives every connection that was touched its turn. */
 void turns_run(void);
 
+/*
+ * Touches connections whose answers are released, no more of them than there are descriptors: those
+ * that it leaves are touched in the next batch.
+ */
+void turns_release(void);
+
 /* Tries again what had no memory, or no descriptors. Before the batch. */
 void turns_retry(void);
 

@@ -9,6 +9,8 @@
 
 struct rig_app rig_app;
 struct server_kept rig_kept;
+uint32_t rig_ticket = 1;
+size_t rig_held_bytes = 5;
 uint32_t rig_server_address = RIG_SERVER_ADDRESS;
 
 int rig_run(void (*body)(void))
@@ -49,6 +51,8 @@ struct line_state {
     uint32_t magic;
     unsigned len;
     struct line *line;
+    unsigned held; /* answers, until the release of `ticket` */
+    uint32_t ticket;
 };
 
 /* The cold state: nobody else may write here. */
@@ -98,6 +102,24 @@ static void on_batch(void)
     rig_app.batches++;
 }
 
+static bool on_resume(struct server_conn *conn, void *state, uint64_t held_ns)
+{
+    static uint8_t bytes[ANSWER_BYTES_MAX];
+    struct line_state *const s = state;
+    EXPECT(s->magic == MAGIC && s->held > 0);
+    rig_app.resumed++;
+    rig_app.held_ns = held_ns;
+    for (size_t i = 0; i < rig_held_bytes; i++)
+        bytes[i] = (uint8_t)"held "[i % 5];
+    for (; s->held > 0; s->held--) {
+        if (server_send_space(conn) < rig_held_bytes)
+            return false;
+        server_send(conn, bytes, rig_held_bytes);
+    }
+    server_wait_for(conn, SERVER_WAIT_REQUEST);
+    return true;
+}
+
 static void answer(struct server_conn *conn, struct line_state *s)
 {
     static uint8_t bytes[ANSWER_BYTES_MAX], kept_bytes[ANSWER_BYTES_MAX];
@@ -126,6 +148,11 @@ static void answer(struct server_conn *conn, struct line_state *s)
     case 'q':
         server_close(conn);
         return;
+    case 'h':
+        s->held++;
+        s->ticket = rig_ticket;
+        server_hold(conn, rig_ticket);
+        return;
     case 'w':
         server_wait_for(conn, SERVER_WAIT_BODY);
         return;
@@ -146,7 +173,11 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
     for (size_t i = 0; i < len; i++) {
         if (server_send_space(conn) < ANSWER_BYTES_MAX)
             return i;
-        if (s->len == 0 && bytes[i] != '\n')
+        /* While it is held: more of the same, if all is there. */
+        if (s->held > 0 && s->len == 0 &&
+            (s->ticket != rig_ticket || len - i < 2 || bytes[i] != 'h' || bytes[i + 1] != '\n'))
+            return i;
+        if (s->held == 0 && s->len == 0 && bytes[i] != '\n')
             server_wait_for(conn, SERVER_WAIT_HEAD);
         if (s->len + 1 == sizeof s->line->bytes)
             s->len = 0;
@@ -156,7 +187,7 @@ static size_t on_bytes(struct server_conn *conn, void *state, const uint8_t *byt
         s->line->bytes[s->len] = '\0';
         s->len = 0;
         answer(conn, s);
-        if (strchr("ebkw", s->line->bytes[0]) == NULL)
+        if (strchr("ebkwh", s->line->bytes[0]) == NULL)
             return i + 1; /* closed */
     }
     return len;
@@ -180,7 +211,8 @@ struct server_config rig_config(uint32_t connections_max)
         .body_ms = 10000,
         .send_ms = 15000,
         .linger_ms = 2000,
-        .handlers = {on_open, on_bytes, on_timeout, on_close, on_batch},
+        .hold_ms = 30000,
+        .handlers = {on_open, on_bytes, on_resume, on_timeout, on_close, on_batch},
     };
 }
 

@@ -12,6 +12,7 @@
  *     c          "bye\n", and closes
  *     w          nothing; waits as SERVER_WAIT_BODY
  *     q          nothing, and closes
+ *     h          "held " by rig_held_bytes, once rig_ticket as it was is released
  *     else       "?\n", and closes
  */
 #pragma once
@@ -58,13 +59,16 @@ void rig_expect_eq(const char *file, int line, const char *what, long long left,
 extern uint32_t rig_server_address;
 
 struct rig_app {
-    unsigned opened, closed, timed_out, requests, batches;
+    unsigned opened, closed, timed_out, requests, batches, resumed;
+    uint64_t held_ns; /* what on_resume was told last */
 };
 
 extern struct rig_app rig_app;
 extern struct server_kept rig_kept;
+extern uint32_t rig_ticket;
+extern size_t rig_held_bytes; /* 5, at most 24,576 */
 
-/* idle 60 s, head and body 10 s, send 15 s, linger 2 s; answers of up to 24,576 bytes. */
+/* idle 60 s, head and body 10 s, send 15 s, linger 2 s, hold 30 s; answers of up to 24,576 bytes. */
 struct server_config rig_config(uint32_t connections_max);
 
 /* Starts the server on a device, and has the peer's MAC address known to it. */
