@@ -22,17 +22,28 @@ bool stats_add(struct stats *stats, const struct event *event)
     return true;
 }
 
-size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX])
+static size_t print(char text[STATS_TEXT_BYTES_MAX], uint64_t count, uint64_t users,
+                    const struct sum *sum)
 {
     struct text out = text_begin(text, STATS_TEXT_BYTES_MAX);
     text_put(&out, "{\"totalRequests\":");
-    text_put_u64(&out, stats->count);
+    text_put_u64(&out, count);
     text_put(&out, ",\"uniqueUsers\":");
-    text_put_u64(&out, users_count(stats->users));
+    text_put_u64(&out, users);
     text_put(&out, ",\"sum\":");
-    text_put_double(&out, sum_value(&stats->sum));
+    text_put_double(&out, sum_value(sum));
     text_put(&out, ",\"avg\":");
-    text_put_double(&out, sum_average(&stats->sum, stats->count));
+    text_put_double(&out, sum_average(sum, count));
     text_put(&out, "}");
     return text_len(&out);
+}
+
+size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX])
+{
+    return print(text, stats->count, users_count(stats->users), &stats->sum);
+}
+
+size_t stats_print_snapshot(const struct stats_snapshot *snapshot, char text[STATS_TEXT_BYTES_MAX])
+{
+    return print(text, snapshot->count, snapshot->users, &snapshot->sum);
 }

@@ -17,6 +17,13 @@ struct stats {
     struct sum sum;
 };
 
+/* What an aggregate was at one moment, without the ids. */
+struct stats_snapshot {
+    uint64_t count;
+    uint64_t users;
+    struct sum sum;
+};
+
 void stats_init(struct stats *stats, struct users *users);
 
 /*
@@ -33,3 +40,6 @@ __attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const st
  * events is 0.0.
  */
 size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX]);
+
+/* The same of a snapshot. */
+size_t stats_print_snapshot(const struct stats_snapshot *snapshot, char text[STATS_TEXT_BYTES_MAX]);

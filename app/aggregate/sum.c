@@ -34,6 +34,7 @@
 #include <string.h>
 
 #include "app/text/bignum.h"
+#include "app/text/bytes.h"
 
 #define ADDS_BETWEEN_CARRIES 1000
 #define UNIT_EXPONENT        (-1075)             /* chunk[0] counts units of 2^-1075 */
@@ -93,9 +94,8 @@ void sum_add_whole(struct sum *sum, int64_t value)
 }
 
 /* The sum in units of 2^UNIT_EXPONENT, without its sign; true when that is negative. */
-static bool magnitude_of(const struct sum *sum, struct bignum *number)
+static bool normalise(const struct sum *sum, int64_t chunk[SUM_WORDS])
 {
-    int64_t chunk[SUM_CHUNKS + 1]; /* an even number of them, to pair them up as limbs */
     memcpy(chunk, sum->chunk, sizeof sum->chunk);
     chunk[SUM_CHUNKS] = 0;
     carry_all(chunk);
@@ -105,6 +105,13 @@ static bool magnitude_of(const struct sum *sum, struct bignum *number)
             chunk[i] = -chunk[i];
         carry_all(chunk);
     }
+    return negative;
+}
+
+static bool magnitude_of(const struct sum *sum, struct bignum *number)
+{
+    int64_t chunk[SUM_WORDS]; /* an even number of them, to pair them up as limbs */
+    const bool negative = normalise(sum, chunk);
     _Static_assert(SUM_CHUNKS % 2 == 1, "the highest chunk is a limb of its own");
     number->count = 0;
     for (unsigned i = 0; i < SUM_CHUNKS; i += 2) {
@@ -141,4 +148,49 @@ double sum_average(const struct sum *sum, uint64_t count)
     const bool negative = magnitude_of(sum, &number);
     const uint64_t remainder = bignum_divide_small(&number, count);
     return saturated(bignum_to_double(&number, UNIT_EXPONENT, remainder != 0), negative);
+}
+
+size_t sum_encode(const struct sum *sum, uint8_t bytes[SUM_ENCODED_BYTES_MAX])
+{
+    int64_t chunk[SUM_WORDS];
+    const bool negative = normalise(sum, chunk);
+    chunk[SUM_WORDS - 1] = chunk[SUM_CHUNKS - 1] >> 32; /* the highest chunk is two words */
+
+    size_t len = 2;
+    for (unsigned i = 0; i < SUM_WORDS; i++) {
+        const uint32_t word = (uint32_t)chunk[i];
+        if (word == 0)
+            continue;
+        bytes[len] = (uint8_t)i;
+        memcpy(bytes + len + 1, &word, sizeof word);
+        len += 5;
+    }
+    bytes[0] = negative;
+    bytes[1] = (uint8_t)((len - 2) / 5);
+    return len;
+}
+
+bool sum_decode(struct sum *sum, const uint8_t *bytes, size_t len)
+{
+    if (len < 2 || len != 2 + (size_t)bytes[1] * 5 || bytes[0] > (bytes[1] != 0))
+        return false;
+    int64_t chunk[SUM_WORDS] = {0};
+    int last = -1;
+    for (size_t at = 2; at < len; at += 5) {
+        const int index = bytes[at];
+        const uint32_t word = bytes_load32(bytes + at + 1);
+        if (index <= last || index >= SUM_WORDS || word == 0)
+            return false;
+        chunk[index] = word;
+        last = index;
+    }
+    if (chunk[SUM_WORDS - 1] > INT32_MAX) /* beyond what 2^63 additions come to */
+        return false;
+    chunk[SUM_CHUNKS - 1] |= chunk[SUM_WORDS - 1] << 32;
+
+    sum_clear(sum);
+    for (unsigned i = 0; i < SUM_CHUNKS; i++)
+        sum->chunk[i] = bytes[0] != 0 ? -chunk[i] : chunk[i];
+    carry_all(sum->chunk);
+    return true;
 }

@@ -94,8 +94,9 @@ struct users {
 
     uint64_t limit;
     size_t arena_end;
-    uint32_t drained; /* slots of `last` moved */
-    uint32_t cleared; /* slots of the next table cleared */
+    size_t arena_end_max; /* whatever room there is */
+    uint32_t drained;     /* slots of `last` moved */
+    uint32_t cleared;     /* slots of the next table cleared */
     uint32_t final_slots;
     uint64_t *first;
     uint64_t *regions[2]; /* of tables of final_slots / 4^n; of final_slots / 2 / 4^n */
@@ -171,7 +172,7 @@ static struct table table_of(const struct users *users, uint32_t slots)
 static void arena_set_end(struct users *users, const void *end)
 {
     const size_t offset = (size_t)((const uint8_t *)end - (const uint8_t *)users);
-    users->arena_end = offset < ARENA_END_MAX ? offset : ARENA_END_MAX;
+    users->arena_end = offset < users->arena_end_max ? offset : users->arena_end_max;
     users->noted_arena_below = users->arena_end - NOTED_ARENA;
 }
 
@@ -201,6 +202,7 @@ struct users *users_init(void *memory, size_t bytes, uint64_t users_max,
         .limit = users_max,
         .noted_below = users_max < NOTED_MAX ? 0 : users_max - NOTED_MAX,
         .arena_used = ARENA_OFFSET,
+        .arena_end_max = ARENA_END_MAX,
         .final_slots = (uint32_t)final_slots,
         .first = (uint64_t *)memory + FIRST_OFFSET / sizeof(uint64_t),
         .regions = {end - region_slots, end - region_slots - region_slots / 2},
@@ -379,6 +381,23 @@ size_t users_memory_used(struct users *users)
 {
     look_up_noted(users);
     return users->arena_used + table_bytes(&users->table) + table_bytes(&users->last);
+}
+
+struct users_arena users_arena(struct users *users)
+{
+    look_up_noted(users);
+    return (struct users_arena){
+        .bytes = (const uint8_t *)users + ARENA_OFFSET,
+        .len = users->arena_used - ARENA_OFFSET,
+    };
+}
+
+void users_limit_arena(struct users *users, uint64_t len_max)
+{
+    assert(users_count(users) == 0);
+    if (len_max < ARENA_END_MAX - ARENA_OFFSET)
+        users->arena_end_max = ARENA_OFFSET + len_max;
+    arena_set_end(users, (const uint8_t *)users + users->arena_end);
 }
 
 size_t users_memory_limit(const struct users *users)

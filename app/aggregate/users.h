@@ -57,4 +57,23 @@ __attribute__((warn_unused_result)) bool users_note(struct users *users, const u
 uint64_t users_count(struct users *users);
 uint64_t users_limit(const struct users *users);
 size_t users_memory_used(struct users *users);
+
+/*
+ * The ids in the order in which they were added, each behind its length (2 bytes, little-endian).
+ * Bytes are only ever appended: those that were here once stay where they are and what they are for
+ * as long as the set exists, so that a device may read them while the set grows. Ids that are noted
+ * are looked up first, so that users_count() and this are of one moment.
+ */
+struct users_arena {
+    const uint8_t *bytes;
+    size_t len;
+};
+
+struct users_arena users_arena(struct users *users);
+
+/*
+ * Bounds the arena's length to `len_max`: a new id that would exceed it finds the set full. MUST
+ * be called before the first id.
+ */
+void users_limit_arena(struct users *users, uint64_t len_max);
 size_t users_memory_limit(const struct users *users);

@@ -87,3 +87,16 @@ TEST(stats_text_fits_at_its_longest)
     char text[STATS_TEXT_BYTES_MAX];
     CHECK(stats_print(&stats, text) + 24 < sizeof text); /* 24: users, were there as many */
 }
+
+TEST(stats_print_a_snapshot_as_what_it_is_of)
+{
+    start(10);
+    CHECK(add("user_1", 42.5));
+    CHECK(add("user_2", 1));
+    const struct stats_snapshot snapshot = {stats.count, users_count(stats.users), stats.sum};
+    char text[STATS_TEXT_BYTES_MAX], later[STATS_TEXT_BYTES_MAX];
+    const size_t len = stats_print(&stats, text);
+    CHECK(add("user_3", 1));
+    CHECK_EQ(stats_print_snapshot(&snapshot, later), len);
+    CHECK(memcmp(text, later, len) == 0);
+}

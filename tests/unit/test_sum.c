@@ -148,3 +148,70 @@ TEST(sum_average_is_rounded_once)
     CHECK(SUM_OF(0x1p54, 2.0, 1.0) == 0x1p54 + 4 && sum_average(&sum, 3) == 0x1.5555555555556p52);
     CHECK(sum_value(&sum) / 3 == 0x1.5555555555557p52);
 }
+
+static uint8_t encoded[SUM_ENCODED_BYTES_MAX];
+
+TEST(sum_comes_back_from_its_encoding_to_the_last_bit)
+{
+    static const double values[] = {0.0,     1.5,      -1.5,      0x1p-1074, -0x1p-1074, DBL_MAX,
+                                    DBL_MIN, -DBL_MAX, 0x1p-1043, 345.0,     -0.1,       1e300};
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
+        for (unsigned j = 0; j < sizeof values / sizeof values[0]; j++) {
+            (void)SUM_OF(values[i], values[j], values[i]);
+            const size_t len = sum_encode(&sum, encoded);
+            struct sum decoded;
+            CHECK(sum_decode(&decoded, encoded, len));
+            CHECK_EQ(number_bits(sum_value(&decoded)), number_bits(sum_value(&sum)));
+            CHECK_EQ(number_bits(sum_average(&decoded, 7)), number_bits(sum_average(&sum, 7)));
+            sum_add(&decoded, -values[i]); /* and goes on from there */
+            sum_add(&decoded, -values[j]);
+            sum_add(&decoded, -values[i]);
+            CHECK_EQ(sum_encode(&decoded, encoded), 2);
+        }
+    }
+}
+
+TEST(sum_has_one_encoding_however_it_came_about)
+{
+    uint8_t other[SUM_ENCODED_BYTES_MAX];
+    (void)SUM_OF(1e200, -0x1p-1074, 3.0, -1e200);
+    const size_t len = sum_encode(&sum, encoded);
+    (void)SUM_OF(3.0, -0x1p-1074);
+    CHECK_EQ(sum_encode(&sum, other), len);
+    CHECK(memcmp(encoded, other, len) == 0);
+
+    sum_clear(&sum); /* every word in use */
+    sum.chunk[SUM_CHUNKS - 1] = INT64_MAX;
+    for (unsigned i = 0; i + 1 < SUM_CHUNKS; i++)
+        sum.chunk[i] = UINT32_MAX;
+    CHECK_EQ(sum_encode(&sum, encoded), SUM_ENCODED_BYTES_MAX);
+    struct sum decoded;
+    CHECK(sum_decode(&decoded, encoded, SUM_ENCODED_BYTES_MAX));
+    CHECK(memcmp(decoded.chunk, sum.chunk, sizeof sum.chunk) == 0);
+}
+
+TEST(sum_refuses_what_is_no_encoding)
+{
+    struct sum decoded;
+    static const struct {
+        uint8_t bytes[12];
+        uint8_t len;
+        bool good;
+    } cases[] = {
+        {{0, 0}, 2, true},
+        {{0, 0}, 1, false},
+        {{1, 0}, 2, false}, /* no negative zero */
+        {{2, 1, 5, 1, 0, 0, 0}, 7, false},
+        {{1, 1, 5, 1, 0, 0, 0}, 7, true},
+        {{0, 1, 5, 1, 0, 0, 0}, 6, false},
+        {{0, 1, 5, 1, 0, 0, 0, 0}, 8, false},
+        {{0, 1, 5, 0, 0, 0, 0}, 7, false}, /* words of 0 are left out */
+        {{0, 2, 5, 1, 0, 0, 0, 5, 1, 0, 0, 0}, 12, false},
+        {{0, 2, 5, 1, 0, 0, 0, 4, 1, 0, 0, 0}, 12, false},
+        {{0, 1, SUM_WORDS, 1, 0, 0, 0}, 7, false},
+        {{0, 1, SUM_WORDS - 1, 0xff, 0xff, 0xff, 0x7f}, 7, true},
+        {{0, 1, SUM_WORDS - 1, 0, 0, 0, 0x80}, 7, false},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(sum_decode(&decoded, cases[i].bytes, cases[i].len), cases[i].good);
+}

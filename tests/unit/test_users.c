@@ -330,3 +330,51 @@ TEST(users_take_few_bytes_each)
     CHECK(users_memory_bytes(10000000, 12) / 10000000 <= 34);
     CHECK(users_memory_bytes(75000, 10) / 75000 <= 33);
 }
+
+TEST(users_arena_holds_the_ids_in_the_order_of_their_arrival)
+{
+    struct users *const users = make(sizeof memory, 75000);
+    CHECK_EQ(users_arena(users).len, 0);
+    const uint8_t *const bytes = users_arena(users).bytes;
+    /* Tables change on the way; the last id is noted only. */
+    for (uint32_t i = 0; i < 20001; i++)
+        CHECK(users_note(users, id_of(i / 2, 8 + i / 2 % 9), 8 + i / 2 % 9));
+    const struct users_arena arena = users_arena(users);
+    CHECK(arena.bytes == bytes);
+    size_t at = 0;
+    for (uint32_t i = 0; i < 10001; i++) {
+        const size_t len = 8 + i % 9;
+        CHECK_EQ(arena.bytes[at] | arena.bytes[at + 1] << 8, len);
+        CHECK(memcmp(arena.bytes + at + 2, id_of(i, len), len) == 0);
+        at += 2 + len;
+    }
+    CHECK_EQ(arena.len, at);
+    CHECK_EQ(users_count(users), 10001);
+}
+
+TEST(users_arena_may_be_limited)
+{
+    static const uint64_t limits[] = {0, 11, 12, 100, 120000};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct users *const users = make(sizeof memory, 75000);
+        users_limit_arena(users, limits[i]);
+        CHECK_EQ(insert_until_full(users, 10), limits[i] / 12);
+        CHECK(!users_note(users, id_of(75000, 10), 10));
+        CHECK_EQ(users_arena(users).len, limits[i] / 12 * 12);
+        CHECK(all_known(users, (uint32_t)(limits[i] / 12), 10));
+    }
+    /* No limit, where memory is the lesser: the same as without. */
+    const size_t bytes = users_memory_bytes(2000, 4);
+    const uint32_t fit = insert_until_full(make(bytes, 2000), 16);
+    struct users *const users = make(bytes, 2000);
+    users_limit_arena(users, (uint64_t)1 << 40);
+    CHECK_EQ(insert_until_full(users, 16), fit);
+}
+
+/* The arena is given the region of the last table when that has been moved. */
+TEST(users_arena_stays_limited_when_tables_change)
+{
+    struct users *const users = make(users_memory_bytes(2000, 16), 2000);
+    users_limit_arena(users, 1900 * 12);
+    CHECK_EQ(insert_until_full(users, 10), 1900);
+}
