@@ -141,13 +141,14 @@ host_objects := $(call objects,host,$(tests_host))
 net_objects := $(call objects,host,$(sort $(wildcard tests/net/*.c)) tests/fake_netdev.c \
 	tests/test.c)
 sim_objects := $(call objects,host,$(sort $(wildcard tests/sim/*.c)) tests/fake_netdev.c)
+store_objects := $(call objects,host,$(sort $(wildcard tests/store/*.c)) tests/test.c)
 as_coverage = $(patsubst build/host/%,build/coverage/%,$(1))
-coverage_programs := $(addprefix build/coverage/unit/,run net sim)
+coverage_programs := $(addprefix build/coverage/unit/,run net sim store)
 fuzz_names := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 fuzzers := $(addprefix build/fuzz/fuzz_,$(fuzz_names))
 fuzz_library := $(patsubst build/host/%,build/clang/%,$(host_library))
-fuzz_appliance := $(patsubst build/host/%,build/clang/%,$(filter build/host/net/% build/host/app/% \
-	build/host/lwip/%,$(host_library)))
+fuzz_appliance := $(patsubst build/host/%,build/clang/%,$(filter-out build/host/app/store/%, \
+	$(filter build/host/net/% build/host/app/% build/host/lwip/%,$(host_library))))
 fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fake_netdev.c \
 	tests/sim/frame.c tests/sim/inside.c)
 
@@ -257,12 +258,14 @@ build/host/%.c.o: %.c build/lwip.fetched Makefile
 build/unit/library.a: $(host_library)
 	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcsD $@ $^
 
-# Programs of their own, for each has another world under net/: the unit tests, the tests of net/
-# over a device made by hand, the simulator.
+# Programs of their own, for each has another world under net/ or app/store/: the unit tests, the
+# tests of net/ over a device made by hand, the simulator, the tests of the store over a simulated
+# disk.
 build/unit/run: $(host_objects)
 build/unit/net: $(net_objects)
 build/unit/sim: $(sim_objects)
-host_programs := $(addprefix build/unit/,run net sim)
+build/unit/store: $(store_objects)
+host_programs := $(addprefix build/unit/,run net sim store)
 # Tests may stand between some functions and their callers: those that they define as __wrap_NAME.
 wraps_in = $(addprefix -Wl$(comma)--wrap=,$(sort $(patsubst __wrap_%,%, \
 	$(shell grep -oh '__wrap_[a-z0-9_]*' $(1)))))
@@ -289,6 +292,7 @@ build/coverage/unit/library.a: $(call as_coverage,$(host_library))
 build/coverage/unit/run: $(call as_coverage,$(host_objects))
 build/coverage/unit/net: $(call as_coverage,$(net_objects))
 build/coverage/unit/sim: $(call as_coverage,$(sim_objects))
+build/coverage/unit/store: $(call as_coverage,$(store_objects))
 $(coverage_programs): build/coverage/unit/library.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(coverage_flags) $(wraps) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
@@ -340,12 +344,12 @@ load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
 abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
-	$(filter-out app/main.c,$(filter app/%,$(sources))))
+	$(filter-out app/main.c app/store/%,$(filter app/%,$(sources))))
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	tests/load/workload.c kernel/plat/chacha.c kernel/plat/entropy.c \
-	$(filter-out app/main.c,$(filter net/% app/%,$(sources))) $(lwip_sources))
+	$(filter-out app/main.c app/store/%,$(filter net/% app/%,$(sources))) $(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
 	$(init_objects) $(vhost_objects) $(native_objects)
 
@@ -389,9 +393,11 @@ test: build/packages-e2e
 test: all build/tally-test.elf $(host_programs) $(test_tools) build/packages-run ## Run all tests
 	@exec scripts/test
 
-unit: build/unit/run build/unit/net ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
+unit: build/unit/run build/unit/net build/unit/store
+unit: ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
 	@build/unit/run $(if $(FILTER),"$$FILTER")
 	@build/unit/net $(if $(FILTER),"$$FILTER")
+	@build/unit/store $(if $(FILTER),"$$FILTER")
 
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
 	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
@@ -446,6 +452,6 @@ always:
 .PHONY: all run load debug test unit sim coverage guest e2e soak bench plot check reproducible \
 	fuzz clean distclean help always
 
-host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects)
+host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects) $(store_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \
 	$(call as_coverage,$(host_side)) $(tool_objects) $(fuzz_library) $(fuzz_objects)))

@@ -1,0 +1,170 @@
+/* The machine's end at any step, with what a disk's cache makes of it; then the next life. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/store/world.h"
+#include "tests/test.h"
+#include "tests/unit/random.h"
+
+#define SECTORS (4u << 11) /* 4 MiB */
+
+/* ---- by chance: seeds ---- */
+
+#define SEEDS 300
+#define LIVES 8
+
+static void live(unsigned polls, unsigned events_max)
+{
+    for (unsigned i = 0; i < polls; i++) {
+        if (random_below(3) == 0)
+            world_add(random_below(events_max));
+        disk_now_ns += random_below(64) == 0 ? 11000000 : random_below(100000);
+        world_poll();
+    }
+}
+
+/* True: it began, and recovered what it should have. */
+static bool begin_life(void)
+{
+    if (world_boot() != STORE_OPEN) {
+        test_print("%s", world.error);
+        return false;
+    }
+    if (!world_is_as_it_was())
+        return false;
+    world_go_on();
+    return true;
+}
+
+static volatile bool is_good; /* over longjmp() */
+
+static void live_and_end(uint32_t end_in, unsigned events_max)
+{
+    is_good = true;
+    if (setjmp(disk_end) != 0)
+        return;
+    disk_end_in(end_in);
+    is_good = begin_life();
+    if (is_good)
+        live(2000, events_max);
+    disk_end_in(0);
+}
+
+static bool seed_is_good(uint64_t seed)
+{
+    random_state = seed * 0x9e3779b97f4a7c15;
+    world_make(SECTORS);
+    disks[0].info.flush = random_below(8) != 0;
+    disks[0].info.physical_block_bytes = 512u << random_below(6);
+    const unsigned events_max = 1u << random_below(9);
+    for (unsigned i = 0; i < LIVES; i++) {
+        live_and_end(1 + random_below(random_below(2) != 0 ? 300 : 3000), events_max);
+        if (!is_good)
+            return false;
+        if (random_below(4) == 0)
+            disk_kill_machine(&disks[0]);
+        else
+            disk_cut_power(&disks[0], (enum disk_loss)random_below(LOSS_KINDS));
+    }
+    if (!begin_life())
+        return false;
+    world_add(100);
+    const uint32_t count = world.event_count;
+    if (!world_finish())
+        return false;
+    disk_cut_power(&disks[0], LOSS_ALL);
+    return begin_life() && world.event_count == count;
+}
+
+TEST(crashes_lose_nothing_that_was_stable)
+{
+    const char *const given = getenv("STORE_SEED");
+    const uint64_t first = given != NULL ? strtoull(given, NULL, 0) : 1;
+    const uint64_t last = given != NULL ? first : SEEDS;
+    for (uint64_t seed = first; seed <= last; seed++)
+        if (!seed_is_good(seed)) {
+            test_print("seed %llu (STORE_SEED=%llu)", (unsigned long long)seed,
+                       (unsigned long long)seed);
+            CHECK(false);
+        }
+    disks_end();
+}
+
+/* ---- every one of a short history ---- */
+
+/*
+ * From a blank disk: a few commits of few and of many ids, a seal, another life; ends after
+ * `end_in` steps. False: it was over before.
+ */
+static bool short_history_ends(uint32_t end_in)
+{
+    random_state = 0x1234567;
+    world_make(SECTORS);
+    if (setjmp(disk_end) != 0)
+        return true;
+    disk_end_in(end_in);
+    for (unsigned lives = 0; lives < 2; lives++) {
+        is_good = begin_life();
+        if (!is_good)
+            return true;
+        static const unsigned events[] = {1, 400, 3, 900, 2};
+        for (unsigned i = 0; i < sizeof events / sizeof events[0]; i++) {
+            world_add(events[i]);
+            is_good = world_settle();
+        }
+        if (lives == 0)
+            is_good = world_seal();
+        disk_kill_machine(&disks[0]);
+    }
+    disk_end_in(0);
+    return false;
+}
+
+static unsigned images;
+
+/* Each variant of what may be left, recovered, and recovered once more after the loss of all that
+ * this took in. */
+static bool all_variants_are_good(void)
+{
+    static uint8_t image[SECTORS * DISK_SECTOR];
+    const unsigned variants = disk_variants(&disks[0]);
+    static struct disk left;
+    left = disks[0];
+    disks[0].write_count = 0;
+    disks[0].media = malloc(sizeof image);
+    disks[0].latest = malloc(sizeof image);
+    bool good = true;
+    for (unsigned variant = 0; variant < variants && good; variant++, images++) {
+        disk_variant(&left, variant, image);
+        disk_set_image(&disks[0], image);
+        good = world_boot() == STORE_OPEN && world_is_as_it_was();
+        if (!good)
+            test_print("variant %u of %u: %s", variant, variants, world.error);
+        disk_cut_power(&disks[0], LOSS_WRITES);
+    }
+    free(disks[0].media);
+    free(disks[0].latest);
+    disks[0] = left;
+    return good;
+}
+
+TEST(crashes_at_every_step_of_a_short_history_lose_nothing)
+{
+    images = 0;
+    is_good = true;
+    unsigned last_writes = 0, last_flushes = 0;
+    for (uint32_t end_in = 1; short_history_ends(end_in); end_in++) {
+        CHECK(is_good);
+        /* Steps that change nothing on the disk leave the same images. */
+        const unsigned writes = disks[0].write_count + disks[0].queue_count * 100;
+        const bool is_same = writes == last_writes && disks[0].flushes == last_flushes;
+        last_writes = writes;
+        last_flushes = disks[0].flushes;
+        if (!is_same && !all_variants_are_good()) {
+            test_print("after %u steps", end_in);
+            CHECK(false);
+        }
+    }
+    test_print("%u images", images);
+    disks_end();
+}
