@@ -92,8 +92,9 @@ static enum verdict judge(const struct store_config *config, size_t device,
     const struct blockdev_info *const info = blockdev_get_info(device);
     struct blocking blocking = blocking_of(config, device);
     text[0] = '\0';
-    *found = info->sectors < SECTORS_MIN ? SUPERBLOCK_FOREIGN
-                                         : superblock_find(&blocking, info->sectors, superblock);
+    *found = info->sectors < SECTORS_MIN || info->logical_block_bytes > FORMAT_BLOCK_BYTES_MAX
+                 ? SUPERBLOCK_FOREIGN
+                 : superblock_find(&blocking, info->sectors, superblock);
     switch (*found) {
     case SUPERBLOCK_FOREIGN:
         return judge_foreign(info, device, text);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "app/text/bytes.h"
+#include "kernel/blockdev.h"
 
 #define MIB            (1u << 20)
 #define SECONDS_SECTOR (FORMAT_COPY_AT / FORMAT_SECTOR_BYTES)
@@ -40,7 +41,10 @@ static bool is_zero_mib(struct blocking *disk, uint64_t sector)
 static enum format_superblock_state read_one(struct blocking *disk, uint64_t sector,
                                              struct format_superblock *superblock)
 {
-    if (!blocking_read(disk, sector, chunk, FORMAT_BLOCK_BYTES_MAX))
+    const uint32_t logical_bytes = blockdev_get_info(disk->device)->logical_block_bytes;
+    const uint32_t len =
+        logical_bytes < FORMAT_BLOCK_BYTES_MIN ? FORMAT_BLOCK_BYTES_MIN : logical_bytes;
+    if (!blocking_read(disk, sector, chunk, len))
         return FORMAT_ROTTEN;
     memcpy(superblock, chunk, sizeof *superblock);
     return format_superblock_check(superblock);

@@ -16,7 +16,10 @@ enum superblock_found {
     SUPERBLOCK_FOREIGN,
 };
 
-/* `sectors`: of the disk. Fills in *superblock where it is ours. */
+/*
+ * `sectors`: of the disk, 2 MiB or more, in logical blocks of FORMAT_BLOCK_BYTES_MAX at most. Fills
+ * in *superblock where it is ours.
+ */
 enum superblock_found superblock_find(struct blocking *disk, uint64_t sectors,
                                       struct format_superblock *superblock);
 

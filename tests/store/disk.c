@@ -8,6 +8,7 @@
 #include "tests/unit/random.h"
 
 #define STEP_NS 1000
+#define HANG_NS 1000000 /* who waits for a disk that hangs should not have to do so for long */
 
 struct disk disks[DISKS_MAX];
 size_t disk_count;
@@ -72,6 +73,18 @@ void disk_set_image(struct disk *disk, const uint8_t *image)
     empty_queue(disk);
     memcpy(disk->media, image, disk_bytes(disk));
     memcpy(disk->latest, image, disk_bytes(disk));
+}
+
+void disk_put(struct disk *disk, uint64_t at, const void *bytes, uint64_t len)
+{
+    assert(at + len <= disk_bytes(disk));
+    memcpy(disk->media + at, bytes, len);
+    memcpy(disk->latest + at, bytes, len);
+}
+
+void disk_rot(struct disk *disk, uint64_t at)
+{
+    disk_put(disk, at, &(uint8_t){disk->latest[at] ^ 0x10}, 1);
 }
 
 void disk_end_in(unsigned steps)
@@ -293,6 +306,8 @@ size_t blockdev_completed(size_t device, struct blockdev_completion *completions
     size_t count = 0;
     step();
     while (count < max && disk->queue_count > 0) {
+        if (disk->hang_in == 1)
+            disk_now_ns += HANG_NS;
         if (disk->hang_in == 1 || (!disk->is_prompt && random_below(3) == 0))
             break;
         if (disk->hang_in > 1)

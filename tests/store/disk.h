@@ -84,4 +84,9 @@ void disk_variant(const struct disk *disk, unsigned variant, uint8_t *media);
 
 /* Puts an image in place of what there is: both what survives and what is read. */
 void disk_set_image(struct disk *disk, const uint8_t *image);
+
+/* Bytes as they come back from now on; to rot, one of them is changed. */
+void disk_put(struct disk *disk, uint64_t at, const void *bytes, uint64_t len);
+void disk_rot(struct disk *disk, uint64_t at);
+
 uint64_t disk_bytes(const struct disk *disk);

@@ -6,11 +6,9 @@
 #include "tests/test.h"
 #include "tests/unit/random.h"
 
-#define SECTORS (4u << 11) /* 4 MiB */
-
 /* ---- by chance: seeds ---- */
 
-#define SEEDS 300
+#define SEEDS 200
 #define LIVES 8
 
 static void live(unsigned polls, unsigned events_max)
@@ -23,19 +21,6 @@ static void live(unsigned polls, unsigned events_max)
     }
 }
 
-/* True: it began, and recovered what it should have. */
-static bool begin_life(void)
-{
-    if (world_boot() != STORE_OPEN) {
-        test_print("%s", world.error);
-        return false;
-    }
-    if (!world_is_as_it_was())
-        return false;
-    world_go_on();
-    return true;
-}
-
 static volatile bool is_good; /* over longjmp() */
 
 static void live_and_end(uint32_t end_in, unsigned events_max)
@@ -44,7 +29,7 @@ static void live_and_end(uint32_t end_in, unsigned events_max)
     if (setjmp(disk_end) != 0)
         return;
     disk_end_in(end_in);
-    is_good = begin_life();
+    is_good = world_is_back();
     if (is_good)
         live(2000, events_max);
     disk_end_in(0);
@@ -53,7 +38,7 @@ static void live_and_end(uint32_t end_in, unsigned events_max)
 static bool seed_is_good(uint64_t seed)
 {
     random_state = seed * 0x9e3779b97f4a7c15;
-    world_make(SECTORS);
+    world_make(WORLD_SECTORS);
     disks[0].info.flush = random_below(8) != 0;
     disks[0].info.physical_block_bytes = 512u << random_below(6);
     const unsigned events_max = 1u << random_below(9);
@@ -66,14 +51,14 @@ static bool seed_is_good(uint64_t seed)
         else
             disk_cut_power(&disks[0], (enum disk_loss)random_below(LOSS_KINDS));
     }
-    if (!begin_life())
+    if (!world_is_back())
         return false;
     world_add(100);
     const uint32_t count = world.event_count;
     if (!world_finish())
         return false;
     disk_cut_power(&disks[0], LOSS_ALL);
-    return begin_life() && world.event_count == count;
+    return world_is_back() && world.event_count == count;
 }
 
 TEST(crashes_lose_nothing_that_was_stable)
@@ -99,12 +84,12 @@ TEST(crashes_lose_nothing_that_was_stable)
 static bool short_history_ends(uint32_t end_in)
 {
     random_state = 0x1234567;
-    world_make(SECTORS);
+    world_make(WORLD_SECTORS);
     if (setjmp(disk_end) != 0)
         return true;
     disk_end_in(end_in);
     for (unsigned lives = 0; lives < 2; lives++) {
-        is_good = begin_life();
+        is_good = world_is_back();
         if (!is_good)
             return true;
         static const unsigned events[] = {1, 400, 3, 900, 2};
@@ -126,7 +111,7 @@ static unsigned images;
  * this took in. */
 static bool all_variants_are_good(void)
 {
-    static uint8_t image[SECTORS * DISK_SECTOR];
+    static uint8_t image[WORLD_SECTORS * DISK_SECTOR];
     const unsigned variants = disk_variants(&disks[0]);
     static struct disk left;
     left = disks[0];

@@ -54,7 +54,8 @@ static void empty(struct stats *stats, unsigned which, uint64_t users_max)
 {
     const struct siphash_key key = {random_next(&random_state), which};
     memset(memory[which], 0xa5, MEMORY_BYTES);
-    stats_init(stats, users_init(memory[which], MEMORY_BYTES, users_max, &key));
+    stats_init(stats, users_init(memory[which], which == 0 ? world.memory_bytes : MEMORY_BYTES,
+                                 users_max, &key));
 }
 
 void world_make(uint64_t sectors)
@@ -64,6 +65,7 @@ void world_make(uint64_t sectors)
     world.config = (struct store_config){
         .choice = STORE_AUTO, .now_ns = disk_clock, .fill_random = fill_random, .tell = tell};
     world.users_max = 20000;
+    world.memory_bytes = MEMORY_BYTES;
     world.is_commit[0] = true;
 }
 
@@ -121,6 +123,25 @@ void world_go_on(void)
     world.begun = store_begun();
     memset(&world.is_commit[world.event_count + 1], false,
            sizeof world.is_commit - world.event_count - 1);
+}
+
+bool world_is_back(void)
+{
+    if (world_boot() != STORE_OPEN) {
+        test_print("%s", world.error);
+        return false;
+    }
+    if (!world_is_as_it_was())
+        return false;
+    world_go_on();
+    return true;
+}
+
+bool world_begin(void)
+{
+    random_state = 0x853c49e6748fea9b;
+    world_make(WORLD_SECTORS);
+    return world_is_back();
 }
 
 void world_add(unsigned events)

@@ -11,13 +11,14 @@
 #include "tests/store/disk.h"
 
 #define WORLD_EVENTS_MAX 20000
+#define WORLD_SECTORS    (4u << 11) /* 4 MiB */
 
 struct world {
     struct stats stats;
     char error[STORE_ERROR_BYTES_MAX];
     char told[STORE_ERROR_BYTES_MAX]; /* the last line */
     struct store_config config;
-    unsigned users_max;
+    unsigned users_max, memory_bytes;
 
     uint32_t event_count; /* counted, in this life or recovered */
     uint32_t stable_count;
@@ -33,6 +34,10 @@ void world_make(uint64_t sectors);
 
 /* A new life: chooses and recovers. Expects nothing of what it finds. */
 enum store_opened world_boot(void);
+
+/* A life that recovers all there was, and a new history that has begun with one. */
+bool world_is_back(void);
+bool world_begin(void);
 
 /* Whether what was recovered is the state as of some commit that covers all that was stable. */
 bool world_is_as_it_was(void);
