@@ -16,6 +16,16 @@ uint64_t disk_now_ns;
 jmp_buf disk_end;
 static unsigned steps_left;
 
+void chance_seed(uint64_t seed)
+{
+    random_state = seed * 0x9e3779b97f4a7c15 | 1;
+}
+
+uint32_t chance(uint32_t bound)
+{
+    return random_below(bound);
+}
+
 uint64_t disk_clock(void)
 {
     return disk_now_ns += STEP_NS;
@@ -38,33 +48,49 @@ static void empty_queue(struct disk *disk)
         free(disk->queue[--disk->queue_count].bytes);
 }
 
+static void end(struct disk *disk)
+{
+    forget_writes(disk);
+    empty_queue(disk);
+    free(disk->media);
+    free(disk->latest);
+    memset(disk, 0, sizeof *disk);
+}
+
 void disks_end(void)
 {
-    for (size_t i = 0; i < DISKS_MAX; i++) {
-        forget_writes(&disks[i]);
-        empty_queue(&disks[i]);
-        free(disks[i].media);
-        free(disks[i].latest);
-        memset(&disks[i], 0, sizeof disks[i]);
-    }
+    for (size_t i = 0; i < DISKS_MAX; i++)
+        end(&disks[i]);
     steps_left = 0;
+}
+
+/* Memory of the right size is used again: fetching it anew is what would take time. */
+static void make(struct disk *disk, uint64_t sectors)
+{
+    uint8_t *media = NULL, *latest = NULL;
+    if (disk->info.sectors == sectors) {
+        media = disk->media;
+        latest = disk->latest;
+        disk->media = disk->latest = NULL;
+        memset(media, 0, sectors * DISK_SECTOR);
+        memset(latest, 0, sectors * DISK_SECTOR);
+    }
+    end(disk);
+    disk->info = (struct blockdev_info){
+        .sectors = sectors, .logical_block_bytes = 512, .physical_block_bytes = 512, .flush = true};
+    disk->media = media != NULL ? media : calloc(sectors, DISK_SECTOR);
+    disk->latest = latest != NULL ? latest : calloc(sectors, DISK_SECTOR);
+    disk->queue_limit = QUEUE_MAX;
+    assert(disk->media != NULL && disk->latest != NULL);
 }
 
 void disks_make(size_t count, uint64_t sectors)
 {
-    disks_end();
     disk_count = count;
     disk_now_ns = 1000000;
-    for (size_t i = 0; i < count; i++) {
-        disks[i].info = (struct blockdev_info){.sectors = sectors,
-                                               .logical_block_bytes = 512,
-                                               .physical_block_bytes = 512,
-                                               .flush = true};
-        disks[i].media = calloc(sectors, DISK_SECTOR);
-        disks[i].latest = calloc(sectors, DISK_SECTOR);
-        disks[i].queue_limit = QUEUE_MAX;
-        assert(disks[i].media != NULL && disks[i].latest != NULL);
-    }
+    steps_left = 0;
+    for (size_t i = 0; i < count; i++)
+        make(&disks[i], sectors);
 }
 
 void disk_set_image(struct disk *disk, const uint8_t *image)
@@ -199,7 +225,7 @@ static enum blockdev_status carry_out(struct disk *disk, struct queued *queued)
 static void carry_out_some(struct disk *disk)
 {
     for (unsigned i = 0; i < disk->queue_count; i++)
-        if (disk->queue[i].request.operation == BLOCKDEV_WRITE && random_below(2) != 0)
+        if (disk->queue[i].request.operation == BLOCKDEV_WRITE && chance(2) != 0)
             cache_write(disk, &disk->queue[i]);
     empty_queue(disk);
 }
@@ -214,16 +240,16 @@ void disk_cut_power(struct disk *disk, enum disk_loss loss)
     carry_out_some(disk);
     /* Sectors find their way in any order. */
     for (unsigned left = disk->write_count; left > 1; left--) {
-        const unsigned other = random_below(left);
+        const unsigned other = chance(left);
         const struct volatile_write swapped = disk->writes[left - 1];
         disk->writes[left - 1] = disk->writes[other];
         disk->writes[other] = swapped;
     }
     for (unsigned i = 0; i < disk->write_count; i++) {
         const struct volatile_write *const write = &disk->writes[i];
-        const bool is_kept = loss == LOSS_NOTHING || (loss == LOSS_WRITES && random_below(2) != 0);
+        const bool is_kept = loss == LOSS_NOTHING || (loss == LOSS_WRITES && chance(2) != 0);
         for (unsigned at = 0; at < write->len; at += DISK_SECTOR)
-            if (is_kept || (loss == LOSS_SECTORS && random_below(8) != 0))
+            if (is_kept || (loss == LOSS_SECTORS && chance(8) != 0))
                 memcpy(disk->media + write->sector * DISK_SECTOR + at, write->bytes + at,
                        DISK_SECTOR);
     }
@@ -288,7 +314,7 @@ bool blockdev_submit(size_t device, const struct blockdev_request *request)
         return false;
     struct queued *const queued = &disk->queue[disk->queue_count++];
     *queued = (struct queued){.request = *request, .covers = disk->write_count};
-    if (request->operation == BLOCKDEV_WRITE && random_below(2) != 0) {
+    if (request->operation == BLOCKDEV_WRITE && chance(2) != 0) {
         queued->is_early = true;
         queued->bytes = gather(request);
     }
@@ -308,11 +334,11 @@ size_t blockdev_completed(size_t device, struct blockdev_completion *completions
     while (count < max && disk->queue_count > 0) {
         if (disk->hang_in == 1)
             disk_now_ns += HANG_NS;
-        if (disk->hang_in == 1 || (!disk->is_prompt && random_below(3) == 0))
+        if (disk->hang_in == 1 || (!disk->is_prompt && chance(3) == 0))
             break;
         if (disk->hang_in > 1)
             disk->hang_in--;
-        const unsigned which = disk->is_prompt ? 0 : random_below(disk->queue_count);
+        const unsigned which = disk->is_prompt ? 0 : chance(disk->queue_count);
         struct queued queued = disk->queue[which];
         disk->queue_count--;
         memmove(&disk->queue[which], &disk->queue[which + 1],

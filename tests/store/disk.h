@@ -56,6 +56,10 @@ extern struct disk disks[DISKS_MAX];
 extern size_t disk_count;
 extern uint64_t disk_now_ns; /* goes on by itself a little with each step */
 
+/* Chance, the same after the same seed, for all of a history: below `bound`. */
+void chance_seed(uint64_t seed);
+uint32_t chance(uint32_t bound);
+
 /* Ends all disks, and makes `count` blank ones. */
 void disks_make(size_t count, uint64_t sectors);
 void disks_end(void);

@@ -4,7 +4,6 @@
 
 #include "tests/store/world.h"
 #include "tests/test.h"
-#include "tests/unit/random.h"
 
 /* ---- by chance: seeds ---- */
 
@@ -14,9 +13,9 @@
 static void live(unsigned polls, unsigned events_max)
 {
     for (unsigned i = 0; i < polls; i++) {
-        if (random_below(3) == 0)
-            world_add(random_below(events_max));
-        disk_now_ns += random_below(64) == 0 ? 11000000 : random_below(100000);
+        if (chance(3) == 0)
+            world_add(chance(events_max));
+        disk_now_ns += chance(64) == 0 ? 11000000 : chance(100000);
         world_poll();
     }
 }
@@ -37,19 +36,19 @@ static void live_and_end(uint32_t end_in, unsigned events_max)
 
 static bool seed_is_good(uint64_t seed)
 {
-    random_state = seed * 0x9e3779b97f4a7c15;
+    chance_seed(seed);
     world_make(WORLD_SECTORS);
-    disks[0].info.flush = random_below(8) != 0;
-    disks[0].info.physical_block_bytes = 512u << random_below(6);
-    const unsigned events_max = 1u << random_below(9);
+    disks[0].info.flush = chance(8) != 0;
+    disks[0].info.physical_block_bytes = 512u << chance(6);
+    const unsigned events_max = 1u << chance(9);
     for (unsigned i = 0; i < LIVES; i++) {
-        live_and_end(1 + random_below(random_below(2) != 0 ? 300 : 3000), events_max);
+        live_and_end(1 + chance(chance(2) != 0 ? 300 : 3000), events_max);
         if (!is_good)
             return false;
-        if (random_below(4) == 0)
+        if (chance(4) == 0)
             disk_kill_machine(&disks[0]);
         else
-            disk_cut_power(&disks[0], (enum disk_loss)random_below(LOSS_KINDS));
+            disk_cut_power(&disks[0], (enum disk_loss)chance(LOSS_KINDS));
     }
     if (!world_is_back())
         return false;
@@ -83,7 +82,7 @@ TEST(crashes_lose_nothing_that_was_stable)
  */
 static bool short_history_ends(uint32_t end_in)
 {
-    random_state = 0x1234567;
+    chance_seed(2);
     world_make(WORLD_SECTORS);
     if (setjmp(disk_end) != 0)
         return true;

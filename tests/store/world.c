@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "tests/test.h"
-#include "tests/unit/random.h"
 
 #define MEMORY_BYTES (1u << 20)
 #define POLLS_MAX    100000
@@ -42,7 +41,7 @@ static bool count_event(struct stats *stats, uint32_t number)
 static void fill_random(void *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        ((uint8_t *)bytes)[i] = (uint8_t)random_below(256);
+        ((uint8_t *)bytes)[i] = (uint8_t)chance(256);
 }
 
 static void tell(const char *line)
@@ -52,7 +51,7 @@ static void tell(const char *line)
 
 static void empty(struct stats *stats, unsigned which, uint64_t users_max)
 {
-    const struct siphash_key key = {random_next(&random_state), which};
+    const struct siphash_key key = {chance(UINT32_MAX), which};
     memset(memory[which], 0xa5, MEMORY_BYTES);
     stats_init(stats, users_init(memory[which], which == 0 ? world.memory_bytes : MEMORY_BYTES,
                                  users_max, &key));
@@ -139,7 +138,7 @@ bool world_is_back(void)
 
 bool world_begin(void)
 {
-    random_state = 0x853c49e6748fea9b;
+    chance_seed(1);
     world_make(WORLD_SECTORS);
     return world_is_back();
 }
@@ -147,7 +146,7 @@ bool world_begin(void)
 void world_add(unsigned events)
 {
     for (unsigned i = 0; i < events && world.event_count < WORLD_EVENTS_MAX; i++) {
-        const uint32_t number = (uint32_t)random_next(&random_state);
+        const uint32_t number = chance(UINT32_MAX);
         if (count_event(&world.stats, number))
             world.events[world.event_count++] = number;
     }
