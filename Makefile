@@ -147,7 +147,8 @@ coverage_programs := $(addprefix build/coverage/unit/,run net sim store)
 fuzz_names := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 fuzzers := $(addprefix build/fuzz/fuzz_,$(fuzz_names))
 fuzz_library := $(patsubst build/host/%,build/clang/%,$(host_library))
-fuzz_appliance := $(patsubst build/host/%,build/clang/%,$(filter-out build/host/app/store/%, \
+fuzz_appliance := $(patsubst build/host/%,build/clang/%, \
+	$(filter-out build/host/app/store/% build/host/app/gate.c.o, \
 	$(filter build/host/net/% build/host/app/% build/host/lwip/%,$(host_library))))
 fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fake_netdev.c \
 	tests/sim/frame.c tests/sim/inside.c)
@@ -344,12 +345,13 @@ load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
 abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
-	$(filter-out app/main.c app/store/%,$(filter app/%,$(sources))))
+	$(filter-out app/main.c app/gate.c app/store/%,$(filter app/%,$(sources))))
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	tests/load/workload.c kernel/plat/chacha.c kernel/plat/entropy.c \
-	$(filter-out app/main.c app/store/%,$(filter net/% app/%,$(sources))) $(lwip_sources))
+	$(filter-out app/main.c app/gate.c app/store/%,$(filter net/% app/%,$(sources))) \
+	$(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
 	$(init_objects) $(vhost_objects) $(native_objects)
 

@@ -235,7 +235,7 @@ static bool make_server(struct server_config *config)
         .send_ms = (uint32_t)options.send_ms,
         .linger_ms = (uint32_t)options.linger_ms,
     };
-    routes_configure(config);
+    routes_configure(config, false);
     if (config->connections_max == 0)
         config->connections_max = default_connections(config);
     const size_t bytes = server_memory_bytes(config);

@@ -166,6 +166,7 @@ static void put_event_requests(struct text *text, const struct metrics *metrics)
                  metrics->answered[ENDPOINT_EVENT][HTTP_POST]);
     put_requests(text, HTTP_POST, ENDPOINT_EVENT, 400, refused);
     put_requests(text, HTTP_POST, ENDPOINT_EVENT, 415, metrics->events_encoded);
+    put_requests(text, HTTP_POST, ENDPOINT_EVENT, 503, metrics->events_unavailable);
     put_requests(text, HTTP_POST, ENDPOINT_EVENT, 507, metrics->events_full);
 }
 
@@ -181,6 +182,10 @@ static void put_other_requests(struct text *text, const struct metrics *metrics)
                          endpoint_status((enum endpoint)e, (enum http_method)m), value);
         }
     }
+    if (metrics->unhealthy[0] != 0)
+        put_requests(text, HTTP_GET, ENDPOINT_HEALTH, 503, metrics->unhealthy[0]);
+    if (metrics->unhealthy[1] != 0)
+        put_requests(text, HTTP_HEAD, ENDPOINT_HEALTH, 503, metrics->unhealthy[1]);
     for (unsigned i = 0; i < METRICS_BROKEN; i++)
         if (metrics->broken[i] != 0)
             put_requests(text, HTTP_METHOD_OTHER, ENDPOINT_OTHER, broken_statuses[i],
@@ -263,7 +268,8 @@ static void put_failure(struct text *text, const char *reason, uint64_t value)
     text_put(text, "\n");
 }
 
-static void put_events(struct text *text, const struct metrics *metrics, const struct stats *stats)
+static void put_events(struct text *text, const struct metrics *metrics,
+                       const struct stats_snapshot *stats)
 {
     put_header(text, "events_processed_total", "counter", "Events counted.");
     put_value(text, "events_processed_total", stats->count);
@@ -278,13 +284,13 @@ static void put_events(struct text *text, const struct metrics *metrics, const s
  * Values may be negative, so their sum is no counter; and what is none should not end in _total,
  * nor in _sum but for a histogram. The challenge's board asks for the names that do.
  */
-static void put_aggregate(struct text *text, const struct stats *stats)
+static void put_aggregate(struct text *text, const struct stats_snapshot *stats)
 {
     static const char *const users[] = {"unique_users_total", "tally_unique_users"};
     static const char *const sums[] = {"event_values_sum_total", "tally_sum_of_values"};
     for (unsigned i = 0; i < 2; i++) {
         put_header(text, users[i], "gauge", "Distinct userIds.");
-        put_value(text, users[i], users_count(stats->users));
+        put_value(text, users[i], stats->users);
         put_header(text, sums[i], "gauge", "Exact sum of all values, rounded once.");
         text_put(text, sums[i]);
         text_put(text, " ");
@@ -369,8 +375,63 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
     put_value(text, "tally_build_info{version=\"" TALLY_VERSION "\"}", 1);
 }
 
+static void put_commits(struct text *text, const struct store_counters *store)
+{
+    uint64_t so_far = 0;
+    put_header(text, "tally_store_commit_duration_seconds", "histogram",
+               "From the beginning of a commit until it is stable.");
+    for (unsigned i = 0; i < STORE_DURATION_BUCKETS; i++) {
+        so_far += store->durations[i];
+        text_put(text, "tally_store_commit_duration_seconds_bucket{le=\"");
+        if (i == STORE_DURATION_BUCKETS - 1) {
+            text_put(text, "+Inf");
+        } else {
+            const uint64_t bound_us = UINT64_C(100) << i;
+            text_put_u64(text, bound_us / 1000000);
+            text_put(text, ".");
+            text_put_padded(text, bound_us % 1000000, 6);
+        }
+        text_put(text, "\"} ");
+        text_put_u64(text, so_far);
+        text_put(text, "\n");
+    }
+    put_seconds(text, "tally_store_commit_duration_seconds_sum", store->duration_ns);
+    put_value(text, "tally_store_commit_duration_seconds_count", so_far);
+}
+
+static void put_store(struct text *text, const struct store_counters *store)
+{
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"tally_store_events_total", "counter", "Events that commits have made safe.",
+         store->events},
+        {"tally_store_seals_total", "counter", "Commits written once more when idle.",
+         store->seals},
+        {"tally_store_written_bytes_total", "counter", "Bytes given to the disk.",
+         store->written_bytes},
+        {"tally_store_flushes_total", "counter", "Flushes of the disk's cache.", store->flushes},
+        {"tally_store_errors_total", "counter", "Requests that the disk failed.", store->errors},
+        {"tally_store_users_bytes", "gauge", "Bytes of userIds on the disk.", store->arena_bytes},
+        {"tally_store_users_limit_bytes", "gauge", "Bytes of userIds that the disk has room for.",
+         store->arena_bytes_max},
+        {"tally_store_recovered_events", "gauge", "Events that were on the disk at boot.",
+         store->recovered_count},
+        {"tally_store_recovered_users", "gauge", "Distinct userIds that were.",
+         store->recovered_users},
+        {"tally_store_boots", "gauge", "Machines that this disk has had, with this one.",
+         store->boots},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        put_header(text, rows[i].name, rows[i].type, rows[i].help);
+        put_value(text, rows[i].name, rows[i].value);
+    }
+    put_commits(text, store);
+}
+
 size_t metrics_print(const struct metrics *metrics, const struct metrics_machine *machine,
-                     const struct stats *stats, char text[METRICS_BYTES_MAX])
+                     const struct stats_snapshot *stats, char text[METRICS_BYTES_MAX])
 {
     struct text out = text_begin(text, METRICS_BYTES_MAX);
     put_all_requests(&out, metrics);
@@ -378,5 +439,7 @@ size_t metrics_print(const struct metrics *metrics, const struct metrics_machine
     put_events(&out, metrics, stats);
     put_aggregate(&out, stats);
     put_machine(&out, machine);
+    if (machine->store != NULL)
+        put_store(&out, machine->store);
     return text_len(&out);
 }

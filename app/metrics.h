@@ -15,6 +15,7 @@
 #include "app/aggregate/stats.h"
 #include "app/event/event.h"
 #include "app/http/endpoint.h"
+#include "app/store/store.h"
 
 #define METRICS_BUCKETS       19 /* bounds of durations, 10 us to 10 s; one bucket more above */
 #define METRICS_BROKEN        7  /* statuses of requests that came to no route */
@@ -27,6 +28,8 @@ struct metrics {
     uint64_t events_failed[METRICS_EVENT_REASONS]; /* POST /event answered 400, by event_error */
     uint64_t events_encoded;                       /* POST /event answered 415 */
     uint64_t events_full;                          /* POST /event answered 507 */
+    uint64_t events_unavailable;                   /* POST /event answered 503 */
+    uint64_t unhealthy[2];                         /* GET and HEAD of /health answered 503 */
     /*
      * Malformed, too large or too slow: 400, 408, 413, 414, 431, 501, 505. Such a request never
      * came to its route, so its labels are "other", even where its first line had been read.
@@ -84,9 +87,10 @@ struct metrics_machine {
     uint64_t pool_blocks_free[METRICS_POOLS];
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
     uint64_t uptime_ns, busy_ns, longest_turn_ns;
+    const struct store_counters *store; /* NULL: there is none */
 };
 
-#define METRICS_BYTES_MAX 27648
+#define METRICS_BYTES_MAX 33792
 
 size_t metrics_print(const struct metrics *metrics, const struct metrics_machine *machine,
-                     const struct stats *stats, char text[METRICS_BYTES_MAX]);
+                     const struct stats_snapshot *stats, char text[METRICS_BYTES_MAX]);

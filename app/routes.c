@@ -10,6 +10,11 @@
  *
  * The first takes what it can and leaves what follows to the second, request by request.
  *
+ * With a store there is a gate (gate.h), and 200s of events are held: on the first way they are a
+ * number, `owed`; on the second the one whose request is in `in` (PHASE_HELD). While a connection
+ * is owed answers it is served on the first way alone, and only with events that share their
+ * commit. All else waits unread in net/ until they have left, so answers keep their order.
+ *
  * The first way touches 16 bytes of a connection. The parsers have a hundred times as many, and lie
  * apart: with them 10,000 connections are spread over 4,000 pages instead of 40, more than a
  * processor's TLB holds, and an emulator's grows larger than its cache.
@@ -19,64 +24,15 @@
 #include <assert.h>
 #include <string.h>
 
+#include "app/answers.h"
 #include "app/event/event.h"
 #include "app/event/event_parser.h"
-#include "app/http/http.h"
-#include "app/http/http_recall.h"
-#include "app/page.h"
-#include "app/routes_metrics.h"
-#include "app/text/text.h"
+#include "app/routes_state.h"
 
 /* A new date is looked for so often, and is late by no more. */
 #define DATE_CHECK_NS 100000000u
 
-/*
- * Prepared 200s of as many seconds may be on their way at once. Who does not acknowledge holds one
- * until send-timeout=; with all of them held, one more is used that is copied for each answer.
- */
-#define OKS_KEPT 4
-
-enum phase {
-    PHASE_BETWEEN,     /* between requests */
-    PHASE_EMPTY_LINES, /* as yet, too, but the parser has taken some and must go on */
-    PHASE_HEAD,
-    PHASE_CONTENT,
-    PHASE_CLOSED,
-};
-
-/* Of a request on the second way; its parsers are reset when it begins. */
-struct incoming {
-    uint64_t begun_ns; /* the batch that brought its first byte */
-    uint8_t endpoint;
-    struct http_parser http;
-    struct event_parser event;
-};
-
-struct connection {
-    uint8_t phase;
-    uint8_t hint;      /* http_recall.h's */
-    uint8_t waiting;   /* what server_wait_for() was last told */
-    uint8_t in_flight; /* counted as such under an endpoint: 1 + that; 0: not counted */
-    struct incoming *in;
-};
-
-struct ok_200 {
-    struct response_ok response;
-    struct server_kept kept;
-};
-
-static struct {
-    struct stats stats;
-    struct http_recall recall;
-    struct response_date date;
-    uint64_t date_due_ns;
-    struct ok_200 *ok;           /* the one with the current date */
-    struct server_kept *ok_kept; /* its own, or NULL for the one that is only copied */
-    struct ok_200 oks[OKS_KEPT + 1];
-    struct metrics metrics;
-    struct routes_config config;
-    char content[METRICS_BYTES_MAX];
-} routes;
+struct routes routes;
 
 /* ---- sending ---- */
 
@@ -114,192 +70,6 @@ static void send_ok(struct server_conn *conn, size_t answers)
         answers -= RESPONSE_OK_COPIES_MAX;
     }
     server_send_kept(conn, ok->copies, answers * ok->bytes_each, routes.ok_kept);
-}
-
-static void close_connection(struct server_conn *conn, struct connection *c)
-{
-    c->phase = PHASE_CLOSED;
-    server_close(conn);
-}
-
-/* Sends the head that *response describes and `content`, and closes where the response says so. */
-static void send_response(struct server_conn *conn, struct connection *c,
-                          const struct response *response, const char *content, bool head_only)
-{
-    char head[RESPONSE_HEAD_BYTES_MAX];
-    const size_t head_len = response_print_head(response, &routes.date, head);
-    server_send(conn, head, head_len);
-    if (response->content_len != 0 && !head_only)
-        server_send(conn, content, response->content_len);
-    if (response->close)
-        close_connection(conn, c);
-}
-
-/* Answers the request in c->in->http. */
-static void answer(struct server_conn *conn, struct connection *c, uint16_t status,
-                   const char *type, const char *content, size_t content_len)
-{
-    const struct http_request *const request = &c->in->http.request;
-    const bool has_allow = status == 204 || status == 405;
-    const struct response response = {
-        .status = status,
-        .close = !request->keep_alive,
-        .keep_alive = request->minor == 0,
-        .allow = has_allow ? endpoint_allow((enum endpoint)c->in->endpoint) : NULL,
-        .no_codings = status == 415,
-        .type = type,
-        .content_len = content_len,
-    };
-    send_response(conn, c, &response, content, request->method == HTTP_HEAD);
-}
-
-/* {"error":"..."}, in routes.content; returns its length. `offset`: SIZE_MAX, or of what byte. */
-static size_t print_error(const char *message, size_t offset)
-{
-    struct text text = text_begin(routes.content, sizeof routes.content);
-    text_put(&text, "{\"error\":\"");
-    text_put(&text, message);
-    if (offset != SIZE_MAX) {
-        text_put(&text, " at byte ");
-        text_put_u64(&text, offset);
-    }
-    text_put(&text, "\"}");
-    return text_len(&text);
-}
-
-static void answer_error(struct server_conn *conn, struct connection *c, uint16_t status,
-                         const char *message, size_t offset)
-{
-    const size_t len = print_error(message, offset);
-    answer(conn, c, status, RESPONSE_TYPE_JSON, routes.content, len);
-}
-
-/* Answers a request that came to no route, and closes: where it ends nobody knows. */
-static void refuse(struct server_conn *conn, struct connection *c, uint16_t status,
-                   const char *message)
-{
-    const bool head_only = c->in->http.request.method == HTTP_HEAD; /* RFC 9110 9.3.2: always */
-    const size_t len = print_error(message, SIZE_MAX);
-    const struct response response = {
-        .status = status,
-        .close = true,
-        .type = RESPONSE_TYPE_JSON,
-        .content_len = len,
-    };
-    metrics_count_broken(&routes.metrics, status);
-    send_response(conn, c, &response, routes.content, head_only);
-}
-
-/* ---- the routes ---- */
-
-static bool is_event(const struct connection *c)
-{
-    return c->in->endpoint == ENDPOINT_EVENT && c->in->http.request.method == HTTP_POST;
-}
-
-static void answer_encoded_event(struct server_conn *conn, struct connection *c)
-{
-    routes.metrics.events_encoded++;
-    answer_error(conn, c, 415, "no content coding but identity is known", SIZE_MAX);
-}
-
-static void answer_event(struct server_conn *conn, struct connection *c)
-{
-    struct event event;
-    if (c->in->http.request.is_encoded) {
-        answer_encoded_event(conn, c);
-        return;
-    }
-    const enum event_error error = event_end(&c->in->event, &event);
-    if (error != EVENT_OK) {
-        const size_t offset =
-            event_error_has_offset(error) ? event_error_offset(&c->in->event) : SIZE_MAX;
-        routes.metrics.events_failed[error]++;
-        answer_error(conn, c, 400, event_error_text(error), offset);
-    } else if (!stats_add(&routes.stats, &event)) {
-        routes.metrics.events_full++;
-        answer_error(conn, c, 507, "no room for another user", SIZE_MAX);
-    } else {
-        routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST]++;
-        answer(conn, c, 200, NULL, NULL, 0);
-    }
-}
-
-static size_t print_metrics(void)
-{
-    struct metrics_machine machine = {
-        .connections_limit = routes.config.connections_max,
-        .users_limit = users_limit(routes.stats.users),
-        .users_memory_used = users_memory_used(routes.stats.users),
-        .users_memory_limit = users_memory_limit(routes.stats.users),
-        .uptime_ns = server_batch_ns(),
-    };
-    routes_get_counters(&machine);
-    return metrics_print(&routes.metrics, &machine, &routes.stats, routes.content);
-}
-
-/*
- * Once a new user has found no room none will, for users are never forgotten. But those that are
- * known still count: whoever takes a machine for dead that is not healthy must not end this one.
- */
-static void answer_health(struct server_conn *conn, struct connection *c)
-{
-    const char *const health =
-        routes.metrics.events_full == 0
-            ? "{\"status\":\"healthy\"}"
-            : "{\"status\":\"degraded\",\"reason\":\"no room for another user\"}";
-    answer(conn, c, 200, RESPONSE_TYPE_JSON, health, strlen(health));
-}
-
-static void answer_content(struct server_conn *conn, struct connection *c)
-{
-    switch ((enum endpoint)c->in->endpoint) { /* GCOVR_EXCL_BR_LINE: each value has its case */
-    case ENDPOINT_STATS:
-        answer(conn, c, 200, RESPONSE_TYPE_JSON, routes.content,
-               stats_print(&routes.stats, routes.content));
-        return;
-    case ENDPOINT_HEALTH:
-        answer_health(conn, c);
-        return;
-    case ENDPOINT_METRICS:
-        answer(conn, c, 200, RESPONSE_TYPE_METRICS, routes.content, print_metrics());
-        return;
-    case ENDPOINT_PAGE:
-        assert(page_html_len <= METRICS_BYTES_MAX); /* the greatest content that is reckoned with */
-        answer(conn, c, 200, RESPONSE_TYPE_HTML, page_html, page_html_len);
-        return;
-    case ENDPOINT_EVENT: /* GCOVR_EXCL_START: endpoint_status() says 200 of none of them */
-    case ENDPOINT_SERVER:
-    case ENDPOINT_OTHER:
-        break;
-    } /* GCOVR_EXCL_STOP */
-    assert(!"a route that has no content");
-}
-
-static void answer_request(struct server_conn *conn, struct connection *c)
-{
-    const enum http_method method = c->in->http.request.method;
-    if (is_event(c)) {
-        answer_event(conn, c);
-        return;
-    }
-    routes.metrics.answered[c->in->endpoint][method]++;
-    const uint16_t status = endpoint_status((enum endpoint)c->in->endpoint, method);
-    switch (status) { /* GCOVR_EXCL_BR_LINE: each status of a route has its case */
-    case 200:
-        answer_content(conn, c);
-        return;
-    case 204:
-        answer(conn, c, 204, NULL, NULL, 0);
-        return;
-    case 404:
-        answer_error(conn, c, 404, "no such path", SIZE_MAX);
-        return;
-    case 405:
-        answer_error(conn, c, 405, "this path does not know the method", SIZE_MAX);
-        return;
-    }
-    assert(!"a status that no route has");
 }
 
 /* ---- requests, cut anywhere ---- */
@@ -420,10 +190,12 @@ __attribute__((noinline)) static size_t take_request(struct server_conn *conn, s
             answer_request(conn, c);
             break;
         case HTTP_ERROR:
-            refuse(conn, c, c->in->http.error.status, c->in->http.error.message);
+            answer_broken(conn, c, c->in->http.error.status, c->in->http.error.message);
             break;
         }
         leave_flight(c);
+        if (c->phase == PHASE_HELD)
+            return used;
         metrics_answered(&routes.metrics, step == HTTP_ERROR ? ENDPOINT_OTHER : main_endpoint(c),
                          c->in->begun_ns, routes.config.now_ns);
         *answered = true;
@@ -433,12 +205,21 @@ __attribute__((noinline)) static size_t take_request(struct server_conn *conn, s
 
 /* ---- requests in the plain form, all there ---- */
 
-static size_t take_plain_events(struct server_conn *conn, struct connection *c,
-                                const uint8_t *bytes, size_t len, bool *answered)
+/* Of a connection's space, what its answers that are held do not need. */
+static size_t space_beyond(size_t space, size_t owed_bytes)
+{
+    return space > owed_bytes ? space - owed_bytes : 0;
+}
+
+static inline size_t take_plain_events(struct server_conn *conn, struct connection *c,
+                                       const uint8_t *bytes, size_t len, bool *answered,
+                                       const struct gate *gate)
 {
     const size_t answer_bytes = routes.ok->response.bytes_each;
     size_t space = server_send_space(conn);
     size_t used = 0, answers = 0;
+    if (gate != NULL)
+        space = gate->state == GATE_OPEN ? space_beyond(space, c->owed * answer_bytes) : 0;
     while (used < len && space >= answer_bytes) {
         struct http_recalled head;
         struct event event;
@@ -455,6 +236,11 @@ static size_t take_plain_events(struct server_conn *conn, struct connection *c,
     }
     if (answers == 0)
         return 0;
+    if (gate != NULL) {
+        c->owed = (uint16_t)(c->owed + answers);
+        hold_answers(conn, c, gate);
+        return used;
+    }
     send_ok(conn, answers);
     routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST] += answers;
     routes.metrics.batch_events += answers;
@@ -492,6 +278,37 @@ static void settle(struct server_conn *conn, struct connection *c, bool answered
     }
 }
 
+static bool is_held(const struct connection *c)
+{
+    return c->owed != 0 || c->phase == PHASE_HELD;
+}
+
+/* `gate` is NULL where there is none, and costs nothing then: each caller has a copy of its own. */
+static inline __attribute__((always_inline)) size_t take_bytes(struct server_conn *conn,
+                                                               struct connection *c,
+                                                               const uint8_t *bytes, size_t len,
+                                                               const struct gate *gate)
+{
+    size_t used = 0;
+    bool answered = false;
+    refresh_date();
+    while (used < len && c->phase != PHASE_CLOSED) {
+        if (c->phase == PHASE_BETWEEN) {
+            used += take_plain_events(conn, c, bytes + used, len - used, &answered, gate);
+            if (used == len || server_send_space(conn) < ROUTES_RESPONSE_BYTES_MAX)
+                break;
+        }
+        if (gate != NULL && c->owed != 0)
+            break;
+        used += take_request(conn, c, bytes + used, len - used, &answered);
+        if (gate != NULL && c->phase == PHASE_HELD)
+            break;
+    }
+    if (gate == NULL || !is_held(c))
+        settle(conn, c, answered);
+    return c->phase == PHASE_CLOSED ? len : used;
+}
+
 /*
  * With all that a plain event calls in one function, which fits a page: where calls are dear
  * (boot/image.ld), that is an eighth of an emulated request's time.
@@ -499,20 +316,63 @@ static void settle(struct server_conn *conn, struct connection *c, bool answered
 __attribute__((flatten)) static size_t on_bytes(struct server_conn *conn, void *state,
                                                 const uint8_t *bytes, size_t len)
 {
+    return take_bytes(conn, state, bytes, len, NULL);
+}
+
+/* ---- with a gate ---- */
+
+__attribute__((flatten)) static size_t on_gated_bytes(struct server_conn *conn, void *state,
+                                                      const uint8_t *bytes, size_t len)
+{
     struct connection *const c = state;
-    size_t used = 0;
-    bool answered = false;
-    refresh_date();
-    while (used < len && c->phase != PHASE_CLOSED) {
-        if (c->phase == PHASE_BETWEEN) {
-            used += take_plain_events(conn, c, bytes + used, len - used, &answered);
-            if (used == len || server_send_space(conn) < ROUTES_RESPONSE_BYTES_MAX)
-                break;
-        }
-        used += take_request(conn, c, bytes + used, len - used, &answered);
+    const struct gate *const gate = routes.config.gate;
+    if (is_held(c) && (c->phase == PHASE_HELD || c->epoch != (uint16_t)gate->epoch))
+        return 0;
+    return take_bytes(conn, c, bytes, len, gate);
+}
+
+/* The answer in another form than the usual. False: there is no space. */
+static bool send_held(struct server_conn *conn, struct connection *c)
+{
+    if (server_send_space(conn) < RESPONSE_HEAD_BYTES_MAX)
+        return false;
+    c->phase = PHASE_BETWEEN;
+    metrics_observe(&routes.metrics, ENDPOINT_EVENT, routes.config.now_ns() - c->in->begun_ns, 1);
+    answer_counted_event(conn, c);
+    return true;
+}
+
+/* As many of the answers owed as there is space for. True: all. */
+static bool send_owed(struct server_conn *conn, struct connection *c, uint64_t held_ns)
+{
+    const size_t fit = server_send_space(conn) / routes.ok->response.bytes_each;
+    const size_t answers = c->owed < fit ? c->owed : fit;
+    if (answers == 0)
+        return false;
+    c->owed = (uint16_t)(c->owed - answers);
+    routes.metrics.answered[ENDPOINT_EVENT][HTTP_POST] += answers;
+    metrics_observe(&routes.metrics, ENDPOINT_EVENT, held_ns, answers);
+    send_ok(conn, answers);
+    return c->owed == 0;
+}
+
+static bool on_resume(struct server_conn *conn, void *state, uint64_t held_ns)
+{
+    struct connection *const c = state;
+    if ((int16_t)((uint16_t)routes.config.gate->stable - c->epoch) < 0) {
+        /* It was counted, and will not be stable. Nothing that is true can be said about it. */
+        c->owed = 0;
+        close_connection(conn, c);
+        return true;
     }
-    settle(conn, c, answered);
-    return c->phase == PHASE_CLOSED ? len : used;
+    refresh_date();
+    if (!(c->phase == PHASE_HELD ? send_held(conn, c) : send_owed(conn, c, held_ns)))
+        return false;
+    if (c->phase != PHASE_CLOSED) {
+        c->waiting = SERVER_WAIT_REQUEST;
+        server_wait_for(conn, SERVER_WAIT_REQUEST);
+    }
+    return true;
 }
 
 static void on_timeout(struct server_conn *conn, void *state)
@@ -525,7 +385,7 @@ static void on_timeout(struct server_conn *conn, void *state)
         return;
     }
     refresh_date();
-    refuse(conn, c, 408, "the request did not come to its end in time");
+    answer_broken(conn, c, 408, "the request did not come to its end in time");
     metrics_observe(&routes.metrics, ENDPOINT_OTHER, routes.config.now_ns() - c->in->begun_ns, 1);
 }
 
@@ -551,21 +411,22 @@ void routes_init(const struct routes_config *config)
     renew_ok();
 }
 
-void routes_configure(struct server_config *server)
+void routes_configure(struct server_config *server, bool gated)
 {
     server->state_bytes = sizeof(struct connection);
     server->cold_state_bytes = sizeof(struct incoming);
     server->response_bytes_max = ROUTES_RESPONSE_BYTES_MAX;
     server->handlers = (struct server_handlers){
         .on_open = on_open,
-        .on_bytes = on_bytes,
+        .on_bytes = gated ? on_gated_bytes : on_bytes,
+        .on_resume = on_resume,
         .on_timeout = on_timeout,
         .on_close = on_close,
         .on_batch = on_batch,
     };
 }
 
-const struct stats *routes_stats(void)
+struct stats *routes_stats(void)
 {
     return &routes.stats;
 }

@@ -22,6 +22,11 @@ bool stats_add(struct stats *stats, const struct event *event)
     return true;
 }
 
+struct stats_snapshot stats_snapshot(const struct stats *stats)
+{
+    return (struct stats_snapshot){stats->count, users_count(stats->users), stats->sum};
+}
+
 static size_t print(char text[STATS_TEXT_BYTES_MAX], uint64_t count, uint64_t users,
                     const struct sum *sum)
 {

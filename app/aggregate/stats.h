@@ -41,5 +41,7 @@ __attribute__((warn_unused_result)) bool stats_add(struct stats *stats, const st
  */
 size_t stats_print(const struct stats *stats, char text[STATS_TEXT_BYTES_MAX]);
 
+struct stats_snapshot stats_snapshot(const struct stats *stats);
+
 /* The same of a snapshot. */
 size_t stats_print_snapshot(const struct stats_snapshot *snapshot, char text[STATS_TEXT_BYTES_MAX]);

@@ -105,6 +105,8 @@ static const char *status_text(uint16_t status)
         return "431 Request Header Fields Too Large";
     case 501:
         return "501 Not Implemented";
+    case 503:
+        return "503 Service Unavailable";
     case 505:
         return "505 HTTP Version Not Supported";
     case 507:
@@ -136,6 +138,8 @@ size_t response_print_head(const struct response *response, const struct respons
     }
     if (response->allow != NULL)
         put_field(&text, "Allow", response->allow);
+    if (response->retry_after)
+        put_field(&text, "Retry-After", "1");
     if (response->no_codings)
         put_field(&text, "Accept-Encoding", "identity");
     if (response->type != NULL)

@@ -27,6 +27,7 @@ struct response {
     bool close;         /* says Connection: close */
     bool keep_alive;    /* says Connection: keep-alive, which HTTP/1.0 wants to be told */
     const char *allow;  /* Allow; NULL: none */
+    bool retry_after;   /* says Retry-After: 1 (RFC 9110 section 10.2.3) */
     bool no_codings;    /* says Accept-Encoding: identity (RFC 9110 section 12.5.3) */
     const char *type;   /* Content-Type; NULL: none */
     size_t content_len; /* Content-Length, but for 204 */

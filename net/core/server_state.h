@@ -18,7 +18,7 @@ struct server {
     struct server_config config;
     struct server_counters counters; /* those that are counted here as they happen */
     uint64_t batch_ns;
-    uint64_t ran_ns; /* the same without pauses: what deadlines are reckoned by */
+    uint64_t ran_ns;   /* the same without pauses: what deadlines are reckoned by */
     uint32_t released; /* the last ticket of server_release() */
     bool stopping;
     bool answered; /* on_bytes was called in this batch */

@@ -350,6 +350,14 @@ void server_close(struct server_conn *conn)
     conn->since_ns = server.batch_ns;
 }
 
+/* The routes were given no gate. */
+void server_hold(struct server_conn *conn, uint32_t ticket)
+{
+    (void)conn;
+    (void)ticket;
+    abort();
+}
+
 void server_get_counters(struct server_counters *counters)
 {
     *counters = server.counters;
@@ -440,7 +448,7 @@ int main(int argc, char **argv)
         .wall_s = wall_s,
     };
     routes_init(&routes);
-    routes_configure(&config);
+    routes_configure(&config, false);
     server_init(&config, take(server_memory_bytes(&config)));
     printf("listening on %s\n", argv[1]);
     fflush(stdout);

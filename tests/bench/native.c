@@ -101,7 +101,7 @@ static void start_server(void)
 
     wire_init();
     entropy_fill(&key, sizeof key);
-    routes_configure(&config);
+    routes_configure(&config, false);
     routes_init(&(struct routes_config){
         .users = users_init(take_memory(users_bytes), users_bytes, USERS_MAX_HERE, &key),
         .now_ns = clock_ns,

@@ -95,7 +95,7 @@ void appliance_keep(void)
 
     appliance.data = take_memory(64, data_bytes);
     copy(appliance.data, __start_appliance_data, data_bytes);
-    routes_configure(&largest);
+    routes_configure(&largest, false);
     appliance.memory_bytes = server_memory_bytes(&largest);
     appliance.memory = take_memory(4096, appliance.memory_bytes);
     appliance.users_bytes = users_memory_bytes(USERS_FEW, USERS_ID_BYTES_MAX);
@@ -143,7 +143,7 @@ void appliance_start(const struct appliance_config *config)
         .send_ms = SEND_MS,
         .linger_ms = LINGER_MS,
     };
-    routes_configure(server);
+    routes_configure(server, false);
     APPLIANCE_CHECK(server_memory_bytes(server) <= appliance.memory_bytes, "too much memory");
     server_init(server, appliance.memory);
     for (unsigned i = 0; i < 4; i++)

@@ -110,7 +110,7 @@ static bool on_resume(struct server_conn *conn, void *state, uint64_t held_ns)
     rig_app.resumed++;
     rig_app.held_ns = held_ns;
     for (size_t i = 0; i < rig_held_bytes; i++)
-        bytes[i] = (uint8_t)"held "[i % 5];
+        bytes[i] = (uint8_t) "held "[i % 5];
     for (; s->held > 0; s->held--) {
         if (server_send_space(conn) < rig_held_bytes)
             return false;

@@ -68,7 +68,7 @@ extern struct server_kept rig_kept;
 extern uint32_t rig_ticket;
 extern size_t rig_held_bytes; /* 5, at most 24,576 */
 
-/* idle 60 s, head and body 10 s, send 15 s, linger 2 s, hold 30 s; answers of up to 24,576 bytes. */
+/* Idle 60 s, head and body 10, send 15, linger 2, hold 30 s; answers of up to 24,576 bytes. */
 struct server_config rig_config(uint32_t connections_max);
 
 /* Starts the server on a device, and has the peer's MAC address known to it. */

@@ -36,7 +36,8 @@ NET_TEST(the_application_is_told_how_long_the_answer_was_held)
     rig_wait_ms(1000);
     release(rig_ticket);
     peer_expect(&peer, "held ");
-    EXPECT(rig_app.held_ns >= 990 * (uint64_t)1000000 && rig_app.held_ns < 1100 * (uint64_t)1000000);
+    EXPECT(rig_app.held_ns >= 990 * (uint64_t)1000000 &&
+           rig_app.held_ns < 1100 * (uint64_t)1000000);
 }
 
 NET_TEST(a_later_ticket_stays_held_when_an_earlier_one_is_released)

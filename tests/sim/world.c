@@ -98,7 +98,7 @@ static void start_appliance(void)
         .send_ms = profile.send_ms,
         .linger_ms = profile.linger_ms,
     };
-    routes_configure(config);
+    routes_configure(config, false);
     server_init(config, take_memory(4096, server_memory_bytes(config)));
 }
 

@@ -3,24 +3,32 @@
  * they call and what they offer: so the rig can be linked together with net/ and with the real
  * routes.
  */
-#define server_batch_ns     rig_server_batch_ns
-#define server_send_space   rig_server_send_space
-#define server_send         rig_server_send
-#define server_send_kept    rig_server_send_kept
-#define server_wait_for     rig_server_wait_for
-#define server_close        rig_server_close
-#define server_get_counters rig_server_get_counters
-#define routes_init         rig_routes_init
-#define routes_configure    rig_routes_configure
-#define routes_stats        rig_stats
-#define routes_events_full  rig_events_full
-#define routes_get_counters rig_get_counters
+#define server_batch_ns      rig_server_batch_ns
+#define server_send_space    rig_server_send_space
+#define server_send          rig_server_send
+#define server_send_kept     rig_server_send_kept
+#define server_wait_for      rig_server_wait_for
+#define server_close         rig_server_close
+#define server_hold          rig_server_hold
+#define server_get_counters  rig_server_get_counters
+#define routes               rig_routes
+#define answer_request       rig_answer_request
+#define answer_broken        rig_answer_broken
+#define answer_encoded_event rig_answer_encoded_event
+#define answer_counted_event rig_answer_counted_event
+#define close_connection     rig_close_connection
+#define routes_init          rig_routes_init
+#define routes_configure     rig_routes_configure
+#define routes_stats         rig_stats
+#define routes_events_full   rig_events_full
+#define routes_get_counters  rig_get_counters
 
 #include "tests/unit/routes_rig.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/answers.c"
 #include "app/routes.c"
 #include "app/routes_metrics.c"
 #include "tests/test.h"
@@ -31,6 +39,7 @@ struct server_config rig_config;
 uint64_t rig_batch_ns, rig_now_ns;
 int64_t rig_wall_s;
 struct server_conn rig_conn;
+struct gate rig_gate;
 struct server_kept *rig_kept;
 const char *rig_kept_bytes;
 
@@ -65,7 +74,7 @@ void server_send_kept(struct server_conn *conn, const void *bytes, size_t len,
 
 void server_wait_for(struct server_conn *conn, enum server_wait what)
 {
-    assert(!conn->closed);
+    assert(!conn->closed && !conn->held);
     conn->waiting = what;
     conn->waits++;
 }
@@ -74,6 +83,15 @@ void server_close(struct server_conn *conn)
 {
     assert(!conn->closed);
     conn->closed = true;
+}
+
+void server_hold(struct server_conn *conn, uint32_t ticket)
+{
+    assert(!conn->closed);
+    if (conn->held)
+        return;
+    conn->held = true;
+    conn->ticket = ticket;
 }
 
 void server_get_counters(struct server_counters *counters)
@@ -122,11 +140,12 @@ static bool fake_wall_s(int64_t *unix_s)
 
 static alignas(64) uint8_t users_memory[64 << 10];
 
-void rig_start(uint64_t users_max)
+static void start(uint64_t users_max, const struct gate *gate)
 {
     const struct siphash_key key = {3, 4};
     const struct routes_config config = {
         .users = users_init(users_memory, sizeof users_memory, users_max, &key),
+        .gate = gate,
         .connections_max = 99,
         .now_ns = fake_now_ns,
         .wall_s = fake_wall_s,
@@ -135,9 +154,43 @@ void rig_start(uint64_t users_max)
     rig_now_ns = 1000;
     rig_wall_s = -1;
     routes_init(&config);
-    routes_configure(&rig_config);
+    routes_configure(&rig_config, gate != NULL);
     assert(rig_config.state_bytes <= sizeof rig_conn.state &&
            rig_config.cold_state_bytes <= sizeof rig_conn.cold_state);
+}
+
+void rig_start(uint64_t users_max)
+{
+    start(users_max, NULL);
+}
+
+void rig_start_gated(uint64_t users_max)
+{
+    rig_gate = (struct gate){.epoch = 8, .stable = 7};
+    start(users_max, &rig_gate);
+}
+
+/* As the gate does when a commit that has begun just now is stable. */
+static void commit(void)
+{
+    rig_gate.stable = rig_gate.epoch++;
+    rig_gate.stats = stats_snapshot(&routes.stats);
+}
+
+bool rig_release(void)
+{
+    commit();
+    return rig_resume();
+}
+
+bool rig_resume(void)
+{
+    assert(rig_conn.held && (int32_t)(rig_gate.epoch - rig_conn.ticket) >= 0);
+    rig_conn.held = false;
+    if (rig_config.handlers.on_resume(&rig_conn, rig_conn.state, 5000))
+        return true;
+    rig_conn.held = true;
+    return false;
 }
 
 void rig_open(void)
@@ -148,6 +201,7 @@ void rig_open(void)
     rig_conn.sent[0] = '\0';
     rig_conn.space = RIG_SENT_BYTES_MAX;
     rig_conn.closed = false;
+    rig_conn.held = false;
     rig_conn.waiting = SERVER_WAIT_REQUEST;
     rig_conn.waits = 0;
     rig_conn.sends = 0;

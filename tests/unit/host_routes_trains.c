@@ -7,7 +7,7 @@
 #include "tests/test.h"
 #include "tests/unit/routes_rig.h"
 
-#define TRAIN_MAX 800 /* whose answers are more than the longest content */
+#define TRAIN_MAX 1000 /* whose answers are more than the longest content */
 
 /* `count` events of users u0 to u9, values 0, 1, ...; GET /stats after every `stats_every`th. */
 static void make_train(char *train, char *expected, unsigned count, unsigned stats_every)

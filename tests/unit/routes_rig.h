@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "app/aggregate/stats.h"
+#include "app/gate.h"
 #include "net/server.h"
 
 #define H                  " HTTP/1.1\r\nHost: tally\r\n"
@@ -35,6 +36,8 @@ struct server_conn {
     size_t sent_len;
     size_t space;
     bool closed;
+    bool held; /* until `ticket` is released */
+    uint32_t ticket;
     enum server_wait waiting;
     unsigned waits, sends; /* calls of server_wait_for(), server_send() */
 };
@@ -43,6 +46,7 @@ extern struct server_config rig_config; /* as routes_configure() has filled it i
 extern uint64_t rig_batch_ns, rig_now_ns;
 extern int64_t rig_wall_s; /* -1: not known */
 extern struct server_conn rig_conn;
+extern struct gate rig_gate;
 
 /* What the last server_send_kept() was given; tests say by `uses` that it is on its way. */
 extern struct server_kept *rig_kept;
@@ -50,9 +54,21 @@ extern const char *rig_kept_bytes;
 
 /* Everything anew: no events, a clock that stands still, no connection. */
 void rig_start(uint64_t users_max);
-const struct stats *rig_stats(void);
+struct stats *rig_stats(void);
 
 uint64_t rig_events_full(void);
+
+/* The same with a gate, which rig_gate is: a test may change it. */
+void rig_start_gated(uint64_t users_max);
+
+/*
+ * All that was counted becomes stable, and rig_conn, which MUST be held, is released. False: there
+ * was no space for all answers.
+ */
+bool rig_release(void);
+
+/* rig_conn is released, whatever is stable. */
+bool rig_resume(void);
 
 /* Forgets the events, not the users nor the heads seen. */
 void rig_clear_stats(void);

@@ -8,6 +8,7 @@
 static alignas(64) uint8_t memory[64 << 10];
 static struct metrics metrics;
 static struct metrics_machine machine;
+static struct store_counters store;
 static struct stats stats;
 static char text[METRICS_BYTES_MAX + 1];
 
@@ -21,7 +22,8 @@ static void start(void)
 
 static size_t print(void)
 {
-    const size_t len = metrics_print(&metrics, &machine, &stats, text);
+    const struct stats_snapshot snapshot = stats_snapshot(&stats);
+    const size_t len = metrics_print(&metrics, &machine, &snapshot, text);
     text[len] = '\0';
     return len;
 }
@@ -97,6 +99,8 @@ TEST(metrics_fit_with_every_counter_at_its_greatest)
     start();
     memset(&metrics, 0xff, sizeof metrics);
     memset(&machine, 0xff, sizeof machine);
+    memset(&store, 0xff, sizeof store);
+    machine.store = &store;
     const struct event event = {
         .user_id = (const uint8_t *)"u", .user_id_len = 1, .value = -DBL_MIN * 1.2345678901234567};
     CHECK(stats_add(&stats, &event));
@@ -115,7 +119,7 @@ TEST(metrics_are_well_formed_from_the_start)
     CHECK(families_are_whole());
     CHECK(strstr(text, "\n# TYPE http_requests_total counter\n") != NULL);
     /* Nothing has been asked yet; how events fare is there all the same. */
-    static const char *const statuses[] = {"200", "400", "415", "507"};
+    static const char *const statuses[] = {"200", "400", "415", "503", "507"};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         char line[80] = "\nhttp_requests_total{" OF_EVENTS ",status=\"";
         CHECK(strstr(text, strcat(strcat(line, statuses[i]), "\"} 0\n")) != NULL);
@@ -242,9 +246,10 @@ TEST(metrics_show_what_the_machine_counted)
     uint64_t *const counters = (uint64_t *)&machine;
     for (unsigned i = 0; i < sizeof machine / sizeof *counters; i++)
         counters[i] = 1000 + i;
+    machine.store = NULL;
     /* Each of them is printed, under a name of its own. */
     print();
-    for (unsigned i = 0; i + 3 < sizeof machine / sizeof *counters; i++) {
+    for (unsigned i = 0; i + 4 < sizeof machine / sizeof *counters; i++) {
         char value[] = " 1000\n";
         value[3] = (char)('0' + i / 10);
         value[4] = (char)('0' + i % 10);
@@ -258,4 +263,23 @@ TEST(metrics_show_what_the_machine_counted)
     CHECK(says("\ntally_pool_free_blocks{class=\"tiny\"} 1020\n"));
     CHECK(says("\ntally_pool_free_blocks{class=\"pcb\"} 1025\n"));
     CHECK(says("\ntally_build_info{version=\""));
+}
+
+TEST(metrics_show_what_the_store_counted)
+{
+    start();
+    CHECK(!says("tally_store"));
+    uint64_t *const counters = (uint64_t *)&store;
+    for (unsigned i = 0; i < sizeof store / sizeof *counters; i++)
+        counters[i] = 1000 + i;
+    for (unsigned i = 0; i < STORE_DURATION_BUCKETS; i++)
+        store.durations[i] = i;
+    machine.store = &store;
+    CHECK(says("\ntally_store_events_total 1002\n"));
+    CHECK(says("\ntally_store_boots "));
+    CHECK(says("\ntally_store_commit_duration_seconds_bucket{le=\"0.000100\"} 0\n"));
+    CHECK(says("\ntally_store_commit_duration_seconds_bucket{le=\"1.638400\"} 105\n"));
+    CHECK(says("\ntally_store_commit_duration_seconds_bucket{le=\"+Inf\"} 120\n"));
+    CHECK(says("\ntally_store_commit_duration_seconds_count 120\n"));
+    CHECK(families_are_whole());
 }
