@@ -85,6 +85,14 @@ uint64_t link_refused(void)
     return receive.refused;
 }
 
+/* As much as there is, from `copied` on. */
+__attribute__((noinline)) static void copy_more(const struct netdev_piece *piece, size_t copied)
+{
+    receive.checked_bytes = LWIP_MIN(piece->len, HEADERS_BYTES_MAX);
+    copy_bytes(receive.checked + CHECKED_AT + copied, piece->bytes + copied,
+               receive.checked_bytes - copied);
+}
+
 /*
  * Copies the headers of a frame out of the ring. All that is checked, and used after that, is this
  * copy: a device that changes its mind meanwhile changes nothing.
@@ -92,19 +100,16 @@ uint64_t link_refused(void)
 static inline void copy_headers(const struct netdev_piece *piece)
 {
     uint8_t *const to = receive.checked + CHECKED_AT;
-    receive.checked_bytes = LWIP_MIN(piece->len, HEADERS_BYTES_USUAL);
     if (piece->len < HEADERS_BYTES_USUAL) {
-        copy_bytes(to, piece->bytes, piece->len);
+        copy_more(piece, 0);
         return;
     }
+    receive.checked_bytes = HEADERS_BYTES_USUAL;
     memcpy(to, piece->bytes, HEADERS_BYTES_USUAL);
     uint16_t words_and_flags;
     memcpy(&words_and_flags, to + SEGMENT_AT + TCP_WORDS_AT, sizeof words_and_flags);
-    if ((words_and_flags & USUAL_MASK) != USUAL) {
-        receive.checked_bytes = LWIP_MIN(piece->len, HEADERS_BYTES_MAX);
-        copy_bytes(to + HEADERS_BYTES_USUAL, piece->bytes + HEADERS_BYTES_USUAL,
-                   receive.checked_bytes - HEADERS_BYTES_USUAL);
-    }
+    if ((words_and_flags & USUAL_MASK) != USUAL)
+        copy_more(piece, HEADERS_BYTES_USUAL);
 }
 
 static inline const uint8_t *checked_packet(void)
