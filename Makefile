@@ -32,6 +32,9 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: MEM                run, debug: memory of the machine (default 128M)
 #: ACCEL              run: auto (default: KVM where it works), kvm or tcg; debug, e2e: tcg or kvm;
 #:                    guest: both where they work
+#: DISK               run: file or block device that keeps what was counted (default: nothing does);
+#:                    a file is made if it is not there
+#: DISK_SIZE          run: how large it is made (default 1G; it takes the room that is used)
 #: PORT               run: port of this host that leads to the appliance (default 8080), or none
 #: BIND               run: address of this host that PORT is on (default 127.0.0.1)
 #: NETNS              run, load: name of the network namespace (default tally)
@@ -129,12 +132,12 @@ comma := ,
 objects = $(patsubst %,build/$(1)/%.o,$(patsubst build/lwip/%,lwip/%,$(2)))
 
 image_objects := $(call objects,guest,$(sources) $(lwip_sources))
-test_objects := $(call objects,guest,$(filter-out app/main.c,$(sources)) $(tests_guest) \
+test_objects := $(call objects,guest,$(filter-out app/main%.c,$(sources)) $(tests_guest) \
 	$(lwip_sources))
 # On the host a test pulls from a library what it names, and may bring fakes of the rest. What only
 # compiles against picolibc is not in it.
 host_library := $(call objects,host, \
-	$(filter-out app/main.c kernel/plat/libc.c kernel/plat/start.c boot/enter.c, \
+	$(filter-out app/main%.c kernel/plat/libc.c kernel/plat/start.c boot/enter.c, \
 	$(filter %.c,$(sources))) \
 	$(lwip_sources))
 host_objects := $(call objects,host,$(tests_host))
@@ -345,12 +348,12 @@ load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
 abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
-	$(filter-out app/main.c app/gate.c app/store/%,$(filter app/%,$(sources))))
+	$(filter-out app/main%.c app/gate.c app/store/%,$(filter app/%,$(sources))))
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	tests/load/workload.c kernel/plat/chacha.c kernel/plat/entropy.c \
-	$(filter-out app/main.c app/gate.c app/store/%,$(filter net/% app/%,$(sources))) \
+	$(filter-out app/main%.c app/gate.c app/store/%,$(filter net/% app/%,$(sources))) \
 	$(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
 	$(init_objects) $(vhost_objects) $(native_objects)

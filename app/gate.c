@@ -41,7 +41,12 @@ static void follow_health(uint64_t now_ns)
         server_release(gate.epoch);
 }
 
-const struct gate *gate_open(void)
+const struct gate *gate_get(void)
+{
+    return &gate;
+}
+
+void gate_open(void)
 {
     /* The first gate_poll() tells the server what is stable. */
     gate = (struct gate){
@@ -50,7 +55,6 @@ const struct gate *gate_open(void)
         .stable = (uint32_t)store_stable() - 1,
     };
     store_get_counters(&gate.counters);
-    return &gate;
 }
 
 enum gate_state gate_poll(uint64_t now_ns)

@@ -33,8 +33,11 @@ struct gate {
     struct store_counters counters;
 };
 
-/* After store_recover(), before server_init(). The gate is there for good. */
-const struct gate *gate_open(void);
+/* The one gate there is, for routes_init(). Its contents come with gate_open(). */
+const struct gate *gate_get(void);
+
+/* After store_recover(), before server_init(). */
+void gate_open(void);
 
 /*
  * Once before each server_poll(): has the store go on, and releases what has become stable.

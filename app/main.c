@@ -9,9 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/aggregate/stats.h"
 #include "app/aggregate/users.h"
+#include "app/gate.h"
+#include "app/main_store.h"
 #include "app/pace.h"
 #include "app/routes.h"
 #include "app/shortage.h"
@@ -24,6 +27,7 @@
 #include "kernel/plat/log.h"
 #include "kernel/plat/start.h"
 #include "kernel/time/clock.h"
+#include "kernel/virtio/virtio_blk.h"
 #include "kernel/virtio/virtio_mmio.h"
 #include "kernel/virtio/virtio_net.h"
 #include "net/link/address.h"
@@ -54,14 +58,22 @@
 #define BODY_S   10
 #define SEND_S   20
 #define LINGER_S 2
+/* Not an option: a disk that answers nothing for so long is not coming back. */
+#define HOLD_S 60
 
 /* ---- options ---- */
 
 /* In the order of the option's choices. The second is for whoever wants to know if it boots. */
 enum after_boot { AFTER_BOOT_SERVE, AFTER_BOOT_STOP };
 
+struct disk_option {
+    enum store_choice choice;
+    char serial[21]; /* for STORE_SERIAL */
+};
+
 static struct {
     struct address address; /* zero: DHCP */
+    struct disk_option disk;
     uint64_t port;
     uint64_t users_max; /* 0: as many as memory allows */
     uint64_t user_id_bytes;
@@ -79,6 +91,29 @@ static struct {
     .linger_ms = LINGER_S * 1000,
     .log_level = LOG_INFO,
 };
+
+static bool parse_disk(const char *text, void *target)
+{
+    static const struct {
+        const char *name;
+        enum store_choice choice;
+    } choices[] = {{"auto", STORE_AUTO}, {"none", STORE_NONE}, {"required", STORE_REQUIRED}};
+    static const char serial[] = "serial:";
+    struct disk_option *const option = target;
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        if (strcmp(text, choices[i].name) == 0) {
+            option->choice = choices[i].choice;
+            return true;
+        }
+    }
+    const size_t len = strlen(text);
+    if (strncmp(text, serial, sizeof serial - 1) != 0 || len == sizeof serial - 1 ||
+        len - (sizeof serial - 1) >= sizeof option->serial)
+        return false;
+    option->choice = STORE_SERIAL;
+    memcpy(option->serial, text + sizeof serial - 1, len - (sizeof serial - 1) + 1);
+    return true;
+}
 
 #define TEXT(macro)   TEXT_OF(macro)
 #define TEXT_OF(text) #text
@@ -129,6 +164,12 @@ static const struct cmdline_option option_table[] = {
     TIME_OPTION("body-timeout", body_ms, BODY_S, "and then its body"),
     TIME_OPTION("send-timeout", send_ms, SEND_S, "a client that acknowledges nothing is dropped"),
     TIME_OPTION("linger-timeout", linger_ms, LINGER_S, "a client that was told to close must"),
+    {.name = "disk",
+     .value = "auto|none|required|serial:ID",
+     .help = "where counts are kept; auto: the virtio-blk disk that is Tally's or blank, if any",
+     .kind = CMDLINE_PARSED,
+     .parse = parse_disk,
+     .target = &options.disk},
     {.name = "log",
      .value = "error|warn|info|debug",
      .help = "what the console shows; info",
@@ -234,8 +275,15 @@ static bool make_server(struct server_config *config)
         .body_ms = (uint32_t)options.body_ms,
         .send_ms = (uint32_t)options.send_ms,
         .linger_ms = (uint32_t)options.linger_ms,
+        .hold_ms = HOLD_S * 1000,
     };
-    routes_configure(config, false);
+    const struct main_store_config store = {.choice = options.disk.choice,
+                                            .serial = options.disk.serial,
+                                            .users_max = options.users_max,
+                                            .user_id_bytes = options.user_id_bytes};
+    if (!main_store_choose(&store))
+        return false;
+    routes_configure(config, main_store_is_there());
     if (config->connections_max == 0)
         config->connections_max = default_connections(config);
     const size_t bytes = server_memory_bytes(config);
@@ -246,6 +294,8 @@ static bool make_server(struct server_config *config)
     }
     void *const memory = memory_take_dirty(bytes, 4096, "connections");
     const size_t left_bytes = memory_left_bytes();
+    if (!main_store_fits())
+        return false;
     struct users *const users = make_users();
     if (users == NULL)
         return false;
@@ -254,9 +304,12 @@ static bool make_server(struct server_config *config)
              kib(users_memory_limit(users)));
     tell_what_is_unused(left_bytes, users);
     routes_init(&(struct routes_config){.users = users,
+                                        .gate = main_store_is_there() ? gate_get() : NULL,
                                         .connections_max = config->connections_max,
                                         .now_ns = clock_ns,
                                         .wall_s = clock_wall});
+    if (!main_store_recover(routes_stats()))
+        return false;
     server_init(config, memory);
     return true;
 }
@@ -337,6 +390,8 @@ static void serve(const struct server_config *config)
     if (!announced)
         log_info("main", "waiting for an address by DHCP");
     for (;;) {
+        if (!main_store_poll())
+            return;
         if (server_poll())
             worked = true;
         else
@@ -369,6 +424,7 @@ static void drain(void)
     server_stop();
     const uint64_t end_ns = clock_ns() + DRAIN_NS_MAX;
     while (!server_is_drained() && clock_ns() < end_ns) {
+        (void)main_store_poll();
         if (!server_poll())
             cpu_pause();
     }
@@ -381,7 +437,11 @@ static void drain(void)
 int main(void)
 {
     struct server_config config;
-    if (!read_options() || !netdev_init() || !make_server(&config))
+    if (!read_options() || !netdev_init())
+        return EXIT_FAILURE;
+    if (options.disk.choice != STORE_NONE)
+        blockdev_init();
+    if (!make_server(&config))
         return EXIT_FAILURE;
     button_init();
     clock_settle();
@@ -390,8 +450,9 @@ int main(void)
         return EXIT_SUCCESS;
     serve(&config);
     drain();
+    const bool finished = main_store_finish();
     char text[STATS_TEXT_BYTES_MAX];
     const size_t len = stats_print(routes_stats(), text);
     log_info("main", "%.*s", (int)len, text);
-    return EXIT_SUCCESS;
+    return finished ? EXIT_SUCCESS : EXIT_FAILURE;
 }

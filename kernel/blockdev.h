@@ -15,9 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BLOCKDEV_DEVICES_MAX  8
-#define BLOCKDEV_SECTOR_BYTES 512
-#define BLOCKDEV_BUFFERS_MAX  16
+#define BLOCKDEV_DEVICES_MAX      8
+#define BLOCKDEV_SECTOR_BYTES     512
+#define BLOCKDEV_BUFFERS_MAX      16
+#define BLOCKDEV_BUFFER_BYTES_MAX (256u << 10)
 
 struct blockdev_info {
     uint64_t sectors;              /* of BLOCKDEV_SECTOR_BYTES, now; may change */
@@ -71,9 +72,9 @@ struct blockdev_completion {
 
 /*
  * Takes requests that the device is done with, in any order; returns how many (<= max). A device
- * that breaks its contract or says NEEDS_RESET is broken for good (it is not reset: what it held is
- * unknown): every outstanding and every later request comes back BLOCKDEV_FAILED. Nothing of memory
- * is given to it again.
+ * that breaks its contract or says NEEDS_RESET is broken for good (it is not started again: what it
+ * held is unknown): every outstanding and every later request comes back BLOCKDEV_FAILED. Nothing
+ * of memory is given to it again.
  */
 size_t blockdev_completed(size_t device, struct blockdev_completion *completions, size_t max);
 

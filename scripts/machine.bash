@@ -156,6 +156,28 @@ machine_network() {
     machine+=(-netdev "$1" -device "$device,netdev=n0,mac=52:54:00:12:00:02")
 }
 
+# machine_disk FILE [SIZE]: a virtio-blk device on that file or block device; what is not there is
+# made, sparse. QEMU's own answer to an error would be to stop the machine until somebody looks:
+# `report` hands it to the appliance, which knows what to do. Writes are cached by the host until
+# the appliance flushes them.
+machine_disk() {
+    local file=$1 size=${2:-1G} driver=file device=virtio-blk-pci
+    [[ $size =~ ^[1-9][0-9]{0,9}[MGT]$ ]] ||
+        die "DISK_SIZE=$size: write a number followed by M, G or T"
+    if [ ! -e "$file" ]; then
+        truncate -s "$size" "$file" 2>/dev/null ||
+            die "DISK=$file: no such file, and it cannot be made"
+    fi
+    [ ! -b "$file" ] || driver=host_device
+    [ -f "$file" ] || [ -b "$file" ] || die "DISK=$file: neither a file nor a block device"
+    [ -r "$file" ] && [ -w "$file" ] || die "DISK=$file: cannot be read and written by this user"
+    [ "$MACHINE" != microvm ] || device=virtio-blk-device
+    machine+=(-blockdev "$(python3 -c 'import json, os, sys
+print(json.dumps({"driver": "raw", "node-name": "d0", "file": {
+    "driver": sys.argv[1], "filename": os.path.abspath(sys.argv[2])}}))' $driver "$file")"
+        -device "$device,drive=d0,werror=report,rerror=report")
+}
+
 # The guest's own status from QEMU's: isa-debug-exit makes 33 of "good", 35 of "failed" (see
 # kernel/plat/power.h). With 0 QEMU ended without a word from the guest: it was told to, or the
 # guest reset itself. Whatever else is QEMU's own trouble.

@@ -22,17 +22,36 @@ enum {
 
 #define CONFIG_READ_ATTEMPTS_MAX 8
 
+static size_t find(enum virtio_id id, struct virtio_device **devices, size_t max, unsigned *seen)
+{
+    size_t count = virtio_pci_find(id, devices, max, seen);
+    if (count < max)
+        count += virtio_mmio_find(id, devices + count, max - count, seen);
+    return count;
+}
+
 struct virtio_device *virtio_find(enum virtio_id id)
 {
-    unsigned count = 0;
-    struct virtio_device *device = virtio_pci_find(id, &count);
+    struct virtio_device *device;
+    unsigned seen = 0;
 
-    if (device == NULL)
-        device = virtio_mmio_find(id, &count);
-    if (count > 1 && device != NULL) /* where none can be used, each has had its line */
-        log_warn("virtio", "%u devices with id %u; the first, %s, is used", count, (unsigned)id,
+    if (find(id, &device, 1, &seen) == 0)
+        return NULL; /* each that cannot be used has had its line */
+    if (seen > 1)
+        log_warn("virtio", "%u devices with id %u; the first, %s, is used", seen, (unsigned)id,
                  device->name);
     return device;
+}
+
+size_t virtio_find_all(enum virtio_id id, struct virtio_device **devices, size_t max)
+{
+    unsigned seen = 0;
+    const size_t count = find(id, devices, max, &seen);
+
+    if (seen > count)
+        log_warn("virtio", "%u devices with id %u; %u are used", seen, (unsigned)id,
+                 (unsigned)count);
+    return count;
 }
 
 static void add_status(struct virtio_device *device, uint8_t bits)

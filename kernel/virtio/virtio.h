@@ -17,7 +17,7 @@
 
 #include "kernel/virtio/virtqueue.h"
 
-enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_RNG = 4 }; /* section 5 */
+enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLK = 2, VIRTIO_ID_RNG = 4 }; /* section 5 */
 
 /* Feature masks (section 6). */
 #define VIRTIO_F_EVENT_IDX       (1ULL << 29)
@@ -70,6 +70,9 @@ struct virtio_device {
  * It looks again at each call, and a device asked for twice is the same object.
  */
 struct virtio_device *virtio_find(enum virtio_id id);
+
+/* All devices with this id that can be used, at most `max`, in the order of their places. */
+size_t virtio_find_all(enum virtio_id id, struct virtio_device **devices, size_t max);
 
 /* Resets the device and waits, for a bounded time, until it has let go of its queues. */
 __attribute__((warn_unused_result)) bool virtio_reset(struct virtio_device *device);

@@ -190,8 +190,7 @@ static struct virtio_device *device_at(const struct window *window, volatile uin
 }
 
 /* Counts a window that holds a device with this id; returns the device if it is usable. */
-static struct virtio_device *look_at(const struct window *window, enum virtio_id id,
-                                     unsigned *count)
+static struct virtio_device *look_at(const struct window *window, enum virtio_id id, unsigned *seen)
 {
     volatile uint8_t *const registers = memory_map_device(window->base, window->bytes);
 
@@ -199,7 +198,7 @@ static struct virtio_device *look_at(const struct window *window, enum virtio_id
     if (read_register(registers, REG_MAGIC) != MAGIC ||
         read_register(registers, REG_DEVICE_ID) != (uint32_t)id)
         return NULL;
-    ++*count;
+    ++*seen;
     const uint32_t version = read_register(registers, REG_VERSION);
     if (version == VERSION_MODERN)
         return device_at(window, registers, id);
@@ -214,25 +213,20 @@ static struct virtio_device *look_at(const struct window *window, enum virtio_id
     return NULL;
 }
 
-struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count)
+size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen)
 {
-    struct virtio_device *first = NULL;
+    const bool is_probed = window_count == 0 && !pci_is_present();
+    const size_t places = is_probed ? MICROVM_SLOTS : window_count;
+    size_t count = 0;
 
     places_searched = 0;
-    for (size_t i = 0; i < window_count; i++) {
-        struct virtio_device *const device = look_at(&windows[i], id, count);
-        if (first == NULL)
-            first = device;
+    for (size_t i = 0; i < places; i++) {
+        const struct window slot = {MICROVM_BASE + MICROVM_SLOT * i, MICROVM_SLOT};
+        struct virtio_device *const device = look_at(is_probed ? &slot : &windows[i], id, seen);
+        if (device != NULL && count < max)
+            found[count++] = device;
     }
-    if (window_count > 0 || pci_is_present())
-        return first;
-    for (uint32_t slot = 0; slot < MICROVM_SLOTS; slot++) {
-        const struct window window = {MICROVM_BASE + MICROVM_SLOT * slot, MICROVM_SLOT};
-        struct virtio_device *const device = look_at(&window, id, count);
-        if (first == NULL)
-            first = device;
-    }
-    return first;
+    return count;
 }
 
 unsigned virtio_mmio_places(void)

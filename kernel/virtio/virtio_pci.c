@@ -16,7 +16,7 @@
 #include "kernel/plat/log.h"
 #include "kernel/plat/pci.h"
 
-#define DEVICES_MAX 8 /* known at once */
+#define DEVICES_MAX 16 /* known at once */
 
 /* 4.1.2: 0x1040 + id; transitional devices, which have the modern interface too, by subsystem. */
 #define DEVICE_ID_MODERN       0x1040
@@ -306,8 +306,9 @@ static struct virtio_device *device_at(const struct pci_device *function, enum v
 
 struct search {
     enum virtio_id id;
-    unsigned *count;
-    struct virtio_device *first;
+    struct virtio_device **found;
+    size_t count, max;
+    unsigned *seen;
 };
 
 static void look_at(const struct pci_device *function, void *context)
@@ -316,24 +317,27 @@ static void look_at(const struct pci_device *function, void *context)
 
     if (id_of(function) != search->id)
         return;
-    ++*search->count;
-    if (search->first == NULL)
-        search->first = device_at(function, search->id);
+    ++*search->seen;
+    if (search->count == search->max)
+        return;
+    struct virtio_device *const device = device_at(function, search->id);
+    if (device != NULL)
+        search->found[search->count++] = device;
 }
 
-struct virtio_device *virtio_pci_find(enum virtio_id id, unsigned *count)
+size_t virtio_pci_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen)
 {
-    struct search search = {id, count, NULL};
+    struct search search = {.id = id, .found = found, .max = max, .seen = seen};
     const struct pci_reach reach = pci_visit(PCI_VENDOR_VIRTIO, look_at, &search);
 
     buses_searched = reach.buses;
-    if (search.first == NULL && reach.bridges_left_out != 0)
+    if (search.count == 0 && reach.bridges_left_out != 0)
         log_warn("virtio",
                  "not looked at: buses behind %u PCI bridges, which have no usable number",
                  reach.bridges_left_out);
-    if (search.first == NULL && reach.segments_left_out != 0)
+    if (search.count == 0 && reach.segments_left_out != 0)
         log_warn("virtio", "not looked at: %u of the PCI segments", reach.segments_left_out);
-    return search.first;
+    return search.count;
 }
 
 unsigned virtio_pci_buses(void)

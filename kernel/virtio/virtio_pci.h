@@ -3,8 +3,11 @@
 
 #include "kernel/virtio/virtio.h"
 
-/* The first usable device with this id, or NULL; adds the number of those seen to *count. */
-struct virtio_device *virtio_pci_find(enum virtio_id id, unsigned *count);
+/*
+ * The usable devices with this id, at most `max`; returns their number, and adds the number of
+ * those seen to *seen.
+ */
+size_t virtio_pci_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen);
 
 /* How many buses the last search went through. */
 unsigned virtio_pci_buses(void);

@@ -220,6 +220,7 @@ static inline void set_up(void)
 
 static inline struct virtio_device *find_net(unsigned *count)
 {
+    struct virtio_device *device;
     *count = 0;
-    return virtio_pci_find(VIRTIO_ID_NET, count);
+    return virtio_pci_find(VIRTIO_ID_NET, &device, 1, count) == 1 ? device : NULL;
 }

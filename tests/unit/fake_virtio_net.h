@@ -174,17 +174,22 @@ static const struct virtio_transport fake_transport = {
 
 /* ---- the rest of the machine ---- */
 
-struct virtio_device *virtio_pci_find(enum virtio_id id, unsigned *count)
+size_t virtio_pci_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen)
 {
-    *count += fake.present;
-    return fake.present && id == VIRTIO_ID_NET ? &fake.device : NULL;
+    *seen += fake.present;
+    if (!fake.present || id != VIRTIO_ID_NET || max == 0)
+        return 0;
+    found[0] = &fake.device;
+    return 1;
 }
 
-struct virtio_device *virtio_mmio_find(enum virtio_id id, unsigned *count)
+size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen)
 {
     (void)id;
-    (void)count;
-    return NULL;
+    (void)found;
+    (void)max;
+    (void)seen;
+    return 0;
 }
 
 unsigned virtio_pci_buses(void)

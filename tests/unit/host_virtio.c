@@ -1,5 +1,6 @@
 /* Which of several virtio devices is taken: the source compiled into this file, over no devices. */
 #define virtio_find        vfind_virtio_find
+#define virtio_find_all    vfind_virtio_find_all
 #define virtio_reset       vfind_virtio_reset
 #define virtio_begin       vfind_virtio_begin
 #define virtio_accept      vfind_virtio_accept
@@ -22,18 +23,28 @@
 static struct virtio_device *usable;
 static unsigned devices, log_lines;
 
-struct virtio_device *vfind_virtio_pci_find(enum virtio_id id, unsigned *count)
+/* Of the devices half are on PCI, one more if they are odd; all can be used or none. */
+static size_t find_some(unsigned here, struct virtio_device **found, size_t max, unsigned *seen)
 {
-    (void)id;
-    *count += devices;
-    return usable;
+    size_t count = 0;
+    *seen += here;
+    while (usable != NULL && count < here && count < max)
+        found[count++] = usable;
+    return count;
 }
 
-struct virtio_device *vfind_virtio_mmio_find(enum virtio_id id, unsigned *count)
+size_t vfind_virtio_pci_find(enum virtio_id id, struct virtio_device **found, size_t max,
+                             unsigned *seen)
 {
     (void)id;
-    (void)count;
-    return NULL;
+    return find_some((devices + 1) / 2, found, max, seen);
+}
+
+size_t vfind_virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t max,
+                              unsigned *seen)
+{
+    (void)id;
+    return find_some(devices / 2, found, max, seen);
 }
 
 void vfind_log_line(enum log_level level, const char *subsystem, const char *format, ...)
@@ -61,12 +72,27 @@ TEST(virtio_finds_none_of_several_that_cannot_be_used)
     static struct virtio_device device = {.name = "one"};
 
     usable = NULL;
-    devices = 2; /* two legacy ones, say */
+    devices = 3; /* legacy ones, say */
     log_lines = 0;
     CHECK(virtio_find(VIRTIO_ID_NET) == NULL);
     CHECK_EQ(log_lines, 0);
     usable = &device;
     CHECK(virtio_find(VIRTIO_ID_NET) == &device);
+    CHECK_EQ(log_lines, 1);
+}
+
+TEST(virtio_finds_all_devices_there_are_or_as_many_as_there_is_room_for)
+{
+    static struct virtio_device device = {.name = "one"};
+    struct virtio_device *found[4];
+
+    usable = &device;
+    devices = 3;
+    log_lines = 0;
+    CHECK_EQ(virtio_find_all(VIRTIO_ID_BLK, found, 4), 3);
+    CHECK_EQ(log_lines, 0);
+    devices = 7;
+    CHECK_EQ(virtio_find_all(VIRTIO_ID_BLK, found, 4), 4);
     CHECK_EQ(log_lines, 1);
 }
 

@@ -61,6 +61,12 @@ static void add_window(unsigned index, uint32_t version, uint32_t id)
     windows[window_count++] = (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN};
 }
 
+static struct virtio_device *find(enum virtio_id id, unsigned *seen)
+{
+    struct virtio_device *device;
+    return virtio_mmio_find(id, &device, 1, seen) == 1 ? device : NULL;
+}
+
 TEST(virtio_mmio_words_are_parsed)
 {
     set_up();
@@ -121,12 +127,12 @@ TEST(virtio_mmio_finds_the_first_modern_device)
     add_window(0, VERSION_MODERN, VIRTIO_ID_RNG);
     add_window(1, VERSION_MODERN, VIRTIO_ID_NET);
     add_window(2, VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     CHECK_EQ(count, 2);
     CHECK_EQ(virtio_mmio_places(), 3);
     CHECK(of(device)->registers == (uint8_t *)windows_memory[1]);
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == device);
+    CHECK(find(VIRTIO_ID_NET, &count) == device);
     CHECK_EQ(log_lines, 0);
 }
 
@@ -138,11 +144,11 @@ TEST(virtio_mmio_tells_of_versions_it_cannot_use)
     add_window(0, VERSION_LEGACY, VIRTIO_ID_NET);
     add_window(1, 3, VIRTIO_ID_NET);
     add_window(2, VERSION_LEGACY, VIRTIO_ID_RNG);
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK(find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(log_lines, 2);
     windows_memory[0][REG_MAGIC / 4] = 0;
     count = 0;
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK(find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(count, 1);
 }
 
@@ -152,23 +158,23 @@ TEST(virtio_mmio_looks_into_the_slots_of_microvm_up_to_the_last)
 
     set_up();
     pci_present = false;
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK(find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(slots_mapped, MICROVM_SLOTS);
     CHECK_EQ(virtio_mmio_places(), MICROVM_SLOTS);
     for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++) /* QEMU's: no device in them */
         put_device(slots_memory[slot], VERSION_MODERN, 0);
     put_device(slots_memory[22], VERSION_MODERN, VIRTIO_ID_RNG);
     put_device(slots_memory[MICROVM_SLOTS - 1], VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const last = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const last = find(VIRTIO_ID_NET, &count);
     CHECK(last != NULL && count == 1);
     CHECK(strcmp(last->name, "mmio 0xfeb02e00") == 0);
     CHECK(of(last)->registers == (uint8_t *)slots_memory[MICROVM_SLOTS - 1]);
     put_device(slots_memory[5], VERSION_MODERN, VIRTIO_ID_NET);
     count = 0;
-    struct virtio_device *const first = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const first = find(VIRTIO_ID_NET, &count);
     CHECK(first != NULL && first != last && count == 2);
     CHECK(of(first)->registers == (uint8_t *)slots_memory[5]);
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == first);
+    CHECK(find(VIRTIO_ID_NET, &count) == first);
 }
 
 TEST(virtio_mmio_looks_into_no_slots_beside_pci_or_what_it_was_told)
@@ -177,10 +183,10 @@ TEST(virtio_mmio_looks_into_no_slots_beside_pci_or_what_it_was_told)
 
     set_up();
     put_device(slots_memory[0], VERSION_MODERN, VIRTIO_ID_NET);
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK(find(VIRTIO_ID_NET, &count) == NULL);
     pci_present = false;
     add_window(0, VERSION_MODERN, VIRTIO_ID_RNG);
-    CHECK(virtio_mmio_find(VIRTIO_ID_NET, &count) == NULL);
+    CHECK(find(VIRTIO_ID_NET, &count) == NULL);
     CHECK_EQ(count, 0);
     CHECK_EQ(slots_mapped, 0);
 }
@@ -195,12 +201,12 @@ TEST(virtio_mmio_has_room_for_a_device_in_every_place)
     pci_present = false;
     for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++)
         put_device(slots_memory[slot], VERSION_MODERN, VIRTIO_ID_RNG);
-    CHECK(virtio_mmio_find(VIRTIO_ID_RNG, &count) != NULL);
+    CHECK(find(VIRTIO_ID_RNG, &count) != NULL);
     for (unsigned i = 0; i < WINDOWS_MAX; i++) {
         put_device(memory[i], VERSION_MODERN, VIRTIO_ID_NET);
         windows[window_count++] = (struct window){(uintptr_t)memory[i], WINDOW_BYTES_MIN};
     }
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL && of(device)->registers == (uint8_t *)memory[0]);
     CHECK_EQ(count, MICROVM_SLOTS + WINDOWS_MAX);
     CHECK_EQ(device_count, DEVICES_MAX);
@@ -215,7 +221,7 @@ TEST(virtio_mmio_hands_a_queue_over)
 
     set_up();
     add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     virtq_init(&q, memory, 8, false);
     registers[REG_QUEUE_SIZE_MAX / 4] = 100000;
@@ -241,7 +247,7 @@ TEST(virtio_mmio_reads_no_configuration_past_its_end)
 
     set_up();
     add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     memcpy(&windows_memory[0][REG_CONFIG / 4], "abcdefgh", 8);
     device->transport->config_read(device, 0, mac, 6);
@@ -261,7 +267,7 @@ TEST(virtio_mmio_selects_the_halves_of_features)
 
     set_up();
     add_window(0, VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     registers[REG_DEVICE_FEATURES / 4] = 5; /* mere memory: both halves read the same */
     CHECK_EQ(device->transport->read_features(device), 0x500000005);
