@@ -402,11 +402,9 @@ static void read_serial(struct disk *disk)
                     VIRTQ_DESC_NEXT | VIRTQ_DESC_WRITE);
     offer(disk, slot, at, 1);
     blockdev_kick(device);
-    while (blockdev_completed(device, &done, 1) == 0 && !disk->is_broken)
-        if (clock_ns() > deadline_ns) {
-            give_up(disk, "it does not answer");
-            return;
-        }
+    while (blockdev_completed(device, &done, 1) == 0)
+        if (clock_ns() > deadline_ns)
+            give_up(disk, "it does not answer"); /* the request has failed at the next look */
     for (size_t i = 0; i < SERIAL_BYTES && disk->serial[i] > ' ' && disk->serial[i] <= '~'; i++)
         disk->info.serial[i] = disk->serial[i];
     disk->counters = (struct blockdev_counters){0};

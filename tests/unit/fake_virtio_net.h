@@ -17,6 +17,7 @@
 #define memory_take_dirty     VNET(memory_take_dirty)
 #define entropy_fill          VNET(entropy_fill)
 #define virtio_find           VNET(virtio_find)
+#define virtio_find_all       VNET(virtio_find_all)
 #define virtio_reset          VNET(virtio_reset)
 #define virtio_begin          VNET(virtio_begin)
 #define virtio_accept         VNET(virtio_accept)
