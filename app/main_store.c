@@ -11,7 +11,8 @@
 #include "net/server.h"
 
 /* For the disk to take what is left, at a stop. Disks that sleep take several seconds to wake. */
-#define FINISH_NS_MAX (10 * CLOCK_NS_PER_S)
+#define FINISH_NS_MAX  (10 * CLOCK_NS_PER_S)
+#define FIRMWARE_BYTES (3u << 20)
 
 static struct {
     struct main_store_config config;
@@ -48,7 +49,8 @@ bool main_store_fits(void)
     const size_t free_bytes = memory_free_bytes();
     if (needed <= free_bytes)
         return true;
-    const size_t mem_bytes = memory_ram_bytes() + needed - free_bytes;
+    /* MEM= also holds what firmware keeps for itself, some 2 MiB. */
+    const size_t mem_bytes = memory_ram_bytes() + needed - free_bytes + FIRMWARE_BYTES;
     log_error("store",
               "the disk holds %" PRIu64 " users, and memory has room for %" PRIu64
               ": start the machine with MEM=%luM or more",

@@ -43,6 +43,7 @@ MODULES = [
     "test_limits",
     "test_load",
     "test_clock",
+    "test_store",
     "test_abuse_tcp",
     "test_abuse_flood",
     "test_abuse_wire",
