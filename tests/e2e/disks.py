@@ -28,7 +28,8 @@ def raw(path, **properties):
 def failing(path, iotype, after):
     """From the flush of that number on, each write, or each flush, fails (QEMU's blkdebug)."""
     steps = [{"event": "flush_to_disk", "state": i + 1, "new_state": i + 2} for i in range(after)]
-    rule = {"event": "flush_to_disk", "iotype": iotype, "state": after + 1, "errno": 5, "once": False}
+    rule = {"event": "flush_to_disk", "iotype": iotype, "state": after + 1, "errno": 5,
+            "once": False}
     return {"driver": "raw", "file": {"driver": "blkdebug", "image": file(path),
                                       "set-state": steps, "inject-error": [rule]}}
 

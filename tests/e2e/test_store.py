@@ -312,7 +312,8 @@ def check_does_not_fit(suite):
             expect(machine.stop(), EXIT_GOOD, "exit status")
         expect_refused(suite, "holds 75000 users, more than max-users=1000: start with "
                        "max-users=75000 or more", [disks.raw(path)], "max-users=1000")
-        needed = r"holds 75000 users, and memory has room for (\d+): start the machine with MEM=(\d+)M"
+        needed = (r"holds 75000 users, and memory has room for (\d+): "
+                  r"start the machine with MEM=(\d+)M")
         expect_refused(suite, needed, [disks.raw(path)], "max-connections=1024", memory="11M")
         with suite.machine(machine="microvm", options="max-connections=1024", memory="11M",
                            qemu_options=disks.attach("microvm", disks.raw(path))) as machine:
