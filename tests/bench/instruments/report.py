@@ -133,6 +133,31 @@ def _show_tap(tap):
                   f"{value['server_ns']:>9.0f}{value['client_ns']:>9.0f}{counted}".rstrip())
 
 
+def _show_durable(durable):
+    before, after = durable["fdatasync_ns"]
+    _title(f"Events a second that survive a power cut ({durable['accelerator']}, tap; fdatasync of"
+           f" 4 KiB: {before / 1e6:.2f} ms before, {after / 1e6:.2f} ms after)\n"
+           f"  {'':22} {'memory':>10} {'disk':>10} {'÷ memory':>9} {'tmpfs':>10} {'÷ memory':>9}"
+           f" {'redis':>10} {'disk ÷ redis':>12}")
+    for case, rates in durable["rates"].items():
+        memory, disk, tmpfs, redis = (rates.get(name) for name in
+                                      ("memory", "disk", "tmpfs", "redis"))
+        print(f"  {_case(case)} {_rate(memory)} {_rate(disk)} {_ratio(disk, memory)}"
+              f" {_rate(tmpfs)} {_ratio(tmpfs, memory)} {_rate(redis)} {_ratio(disk, redis):>12}")
+    rates = durable["rates"].get("64/16", {})
+    if "disk" in rates:
+        ceiling = 64 * 16 / ((before + after) / 2e9)
+        print(f"  64 x 16 ÷ (in flight ÷ fdatasync): {rates['disk'] / ceiling:.2f}")
+
+
+def _rate(rate):
+    return f"{'-' if rate is None else f'{rate:,.0f}':>10}"
+
+
+def _ratio(rate, other):
+    return f"{'-' if not rate or not other else f'{rate / other:.2f}':>9}"
+
+
 def _show_vhost(vhost):
     _title("Requests a second past the host's kernel (vhost-user); nginx on loopback, in turn")
     print(f"  {'':<22}{'median':>11}{'lowest':>11}{'highest':>11}")
@@ -198,6 +223,8 @@ def show(results):
         _show_vhost(results["vhost"])
     if "boot" in results:
         _show_boot(results["boot"])
+    if "durable" in results:
+        _show_durable(results["durable"])
     if "churn" in results:
         _show_churn(results["churn"])
     if "growth" in results:
