@@ -106,10 +106,7 @@ def _measure(server, connections, depth, seconds, known):
 
 
 def rates(arguments, note):
-    """{"accelerator", "fdatasync_ns": [before, after], "rates": {"connections/depth": {server: rate}}}.
-
-    Medians.
-    """
+    """{"accelerator", "fdatasync_ns": [before, after], "rates": {load: {server: rate}}}: medians."""
     why_not_kvm = qemu.why_not_kvm(built("tally.elf"), _MACHINE)
     accelerator = "tcg" if why_not_kvm else "kvm"
     samples, known = {}, {}
