@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "app/aggregate/users.h"
+#include "app/http/response.h"
 #include "kernel/cpu/cpu.h"
 #include "kernel/mem/memory.h"
 #include "kernel/plat/entropy.h"
@@ -59,6 +60,22 @@ bool main_store_fits(void)
     return false;
 }
 
+/* When the state that was recovered was the machine's, if it was known then. */
+static void tell_its_age(void)
+{
+    const int64_t wall_s = kept.disk.state.wall_s;
+    struct response_date date;
+    int64_t now_s;
+    if (kept.disk.is_blank || wall_s <= 0 || wall_s >= RESPONSE_DATE_END)
+        return;
+    response_date_set(&date, wall_s);
+    if (clock_wall(&now_s) && now_s >= wall_s)
+        log_info("store", "that is as of %.*s, %llu s ago", RESPONSE_DATE_BYTES, date.text,
+                 (unsigned long long)(now_s - wall_s));
+    else
+        log_info("store", "that is as of %.*s", RESPONSE_DATE_BYTES, date.text);
+}
+
 static void tell_what_was_recovered(uint64_t took_ns)
 {
     struct store_counters counters;
@@ -82,6 +99,7 @@ bool main_store_choose(const struct main_store_config *config)
         .choice = config->choice,
         .serial = config->serial,
         .now_ns = clock_ns,
+        .wall_s = clock_wall,
         .fill_random = entropy_fill,
         .tell = log_store_line,
     };
@@ -108,6 +126,7 @@ bool main_store_recover(struct stats *stats)
         return false;
     }
     tell_what_was_recovered(clock_ns() - begun_ns);
+    tell_its_age();
     gate_open();
     return true;
 }

@@ -52,7 +52,7 @@ void response_date_set(struct response_date *date, int64_t unix_s)
 {
     static const char weekdays[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    assert(unix_s >= 0 && unix_s < 253402300800); /* 10000-01-01 */
+    assert(unix_s >= 0 && unix_s < RESPONSE_DATE_END);
 
     const int64_t days = unix_s / SECONDS_A_DAY;
     const unsigned second = (unsigned)(unix_s % SECONDS_A_DAY);

@@ -17,7 +17,9 @@ struct response_date {
     char text[RESPONSE_DATE_BYTES];
 };
 
-/* IMF-fixdate (RFC 9110 section 5.6.7); unix_s from 1970-01-01 to 9999-12-31. */
+#define RESPONSE_DATE_END 253402300800 /* 10000-01-01, in Unix time */
+
+/* IMF-fixdate (RFC 9110 section 5.6.7); unix_s from 0 to RESPONSE_DATE_END, without it. */
 void response_date_set(struct response_date *date, int64_t unix_s);
 
 /* ---- heads ---- */

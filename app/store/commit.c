@@ -66,6 +66,7 @@ static struct {
     uint64_t first_sector;
     struct format_superblock superblock;
     struct stats *stats;
+    bool (*wall_s)(int64_t *unix_s);
 
     enum phase phase;
     bool is_seal;              /* the commit in flight */
@@ -109,6 +110,8 @@ static void begin(bool is_seal, uint64_t now_ns)
     begun->durable_seq = store.stable_seq;
     begun->arena_from = full_blocks(begun->arena_bytes);
     begun->arena_crc = 0;
+    if (!store.wall_s(&begun->wall_s))
+        begun->wall_s = 0;
     begun->count = store.stats->count;
     begun->users = users_count(store.stats->users);
     begun->sum = store.stats->sum;
@@ -294,10 +297,11 @@ void store_poll(uint64_t now_ns)
         blockdev_kick(store.device);
 }
 
-void commit_begin_life(const struct store_disk *disk, struct stats *stats, uint64_t seq,
-                       uint64_t now_ns)
+void commit_begin_life(const struct store_config *config, const struct store_disk *disk,
+                       struct stats *stats, uint64_t seq, uint64_t now_ns)
 {
     memset(&store, 0, sizeof store);
+    store.wall_s = config->wall_s;
     store.device = disk->device;
     store.first_sector = disk->first_sector;
     store.superblock = disk->superblock;
@@ -357,8 +361,7 @@ void store_finish(void)
 
 bool store_is_clean(void)
 {
-    return store.is_finishing && store.phase == PHASE_IDLE && store.is_sealed && !is_dirty() &&
-           !store.has_failed;
+    return store.is_finishing && store.phase == PHASE_IDLE && store.is_sealed && !is_dirty();
 }
 
 void store_get_counters(struct store_counters *counters)

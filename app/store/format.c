@@ -29,7 +29,8 @@ struct slot_head {
     uint64_t arena_from;
     uint32_t arena_crc;
     uint32_t sum_bytes;
-    uint8_t zeros[104];
+    int64_t wall_s;
+    uint8_t zeros[96];
     uint8_t sum[384];
     uint8_t producers[FORMAT_PRODUCERS_BYTES];
 };
@@ -159,6 +160,7 @@ void format_slot_encode(const struct format_superblock *superblock,
         .arena_bytes = state->arena_bytes,
         .arena_from = state->arena_from,
         .arena_crc = state->arena_crc,
+        .wall_s = state->wall_s,
     };
     memcpy(head.magic, slot_magic, sizeof slot_magic);
     memcpy(head.uuid, superblock->uuid, FORMAT_UUID_BYTES);
@@ -212,6 +214,7 @@ bool format_slot_decode(const struct format_superblock *superblock, uint64_t ind
         .arena_bytes = head.arena_bytes,
         .arena_from = head.arena_from,
         .arena_crc = head.arena_crc,
+        .wall_s = head.wall_s,
     };
     memcpy(state->producers, head.producers, FORMAT_PRODUCERS_BYTES);
     return head.sum_bytes <= sizeof head.sum && sum_decode(&state->sum, head.sum, head.sum_bytes);

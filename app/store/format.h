@@ -102,6 +102,7 @@ struct format_state {
     uint64_t arena_bytes; /* of all ids */
     uint64_t arena_from;  /* the first arena block that was not full in commit durable_seq */
     uint32_t arena_crc;   /* of the CRCs of the full blocks from that one on */
+    int64_t wall_s;       /* Unix time when the commit began; 0: it was not known */
     struct sum sum;
     uint8_t producers[FORMAT_PRODUCERS_BYTES]; /* opaque here: kept as they were found */
 };

@@ -197,7 +197,7 @@ static bool commit_this_life(const struct store_config *config, const struct sto
 {
     const uint64_t begun_ns = config->now_ns(), seq = first_seq(disk);
     uint64_t now_ns = begun_ns;
-    commit_begin_life(disk, stats, seq, now_ns);
+    commit_begin_life(config, disk, stats, seq, now_ns);
     while (store_stable() != seq && store_health(now_ns) != STORE_FAILED &&
            now_ns - begun_ns <= BLOCKING_PATIENCE_NS) {
         store_poll(now_ns);

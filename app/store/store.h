@@ -34,6 +34,7 @@ struct store_config {
     enum store_choice choice;
     const char *serial;                       /* for STORE_SERIAL */
     uint64_t (*now_ns)(void);                 /* never goes back */
+    bool (*wall_s)(int64_t *unix_s);          /* false: not known, as yet */
     void (*fill_random)(void *bytes, size_t); /* unpredictable: an identity, a key */
     void (*tell)(const char *line);           /* for the console, at info: progress, what is odd */
 };

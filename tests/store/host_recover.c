@@ -233,6 +233,24 @@ TEST(lives_and_what_they_recovered_are_counted)
 }
 
 /* Whatever a later issue puts there, this version carries on. */
+TEST(a_state_has_the_time_at_which_its_commit_began)
+{
+    CHECK(world_begin());
+    disk_now_ns = UINT64_C(5000000000);
+    world_add(1);
+    CHECK(world_settle());
+    CHECK_EQ(image_newest().wall_s, 1764590005);
+    disk_now_ns = UINT64_C(9000000000);
+    disk_kill_machine(&disks[0]);
+    CHECK(world_is_back()); /* which is the same state once more */
+    CHECK_EQ(image_newest().wall_s, 1764590005);
+    disk_now_ns = 0;
+    world_add(1);
+    CHECK(world_settle());
+    CHECK_EQ(image_newest().wall_s, 0);
+    disks_end();
+}
+
 TEST(producers_are_kept_as_they_were_found)
 {
     CHECK(make_used(true));
@@ -318,6 +336,11 @@ TEST(recovery_refuses_ids_that_are_not_as_many_as_it_says)
 {
     CHECK(begin_forging());
     forged.users--;
+    CHECK(forgery_is_refused());
+
+    CHECK(begin_forging()); /* the last is none */
+    CHECK(forged.arena_bytes % 4092 > 200);
+    memset(forged_ids + forged.arena_bytes / 4092 * 4092, 0, forged.arena_bytes % 4092);
     CHECK(forgery_is_refused());
 
     CHECK(begin_forging()); /* the last is cut short */
@@ -428,9 +451,12 @@ TEST(slots_are_refused_when_any_byte_is_another)
     CHECK(format_slot_decode(&superblock, index, slot, &decoded));
     CHECK(!format_slot_decode(&superblock, (index + 1) % FORMAT_SLOTS, slot, &decoded));
 
-    static const uint32_t sums[] = {385, 0xffffffff, 1};
-    for (unsigned i = 0; i < 3; i++) {
-        memcpy(slot + 84, &sums[i], sizeof sums[i]);
+    static const struct {
+        unsigned at;
+        uint32_t value;
+    } fields[] = {{84, 385}, {84, 0xffffffff}, {84, 1}, {32, 1}}; /* the sum's length; seq */
+    for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        memcpy(slot + fields[i].at, &fields[i].value, sizeof fields[i].value);
         const uint64_t block = superblock.slots_block + 2 * index;
         uint32_t crc = crc32c(0, superblock.uuid, 16);
         crc = crc32c(crc32c(crc, &block, 8), slot, SLOT_CRC_AT);

@@ -44,6 +44,13 @@ static void fill_random(void *bytes, size_t len)
         ((uint8_t *)bytes)[i] = (uint8_t)chance(256);
 }
 
+/* Known but for the first second. */
+static bool wall_s(int64_t *unix_s)
+{
+    *unix_s = 1764590000 + (int64_t)(disk_now_ns / 1000000000);
+    return disk_now_ns >= 1000000000;
+}
+
 static void tell(const char *line)
 {
     memcpy(world.told, line, strlen(line) + 1);
@@ -61,8 +68,11 @@ void world_make(uint64_t sectors)
 {
     disks_make(1, sectors);
     memset(&world, 0, sizeof world);
-    world.config = (struct store_config){
-        .choice = STORE_AUTO, .now_ns = disk_clock, .fill_random = fill_random, .tell = tell};
+    world.config = (struct store_config){.choice = STORE_AUTO,
+                                         .now_ns = disk_clock,
+                                         .wall_s = wall_s,
+                                         .fill_random = fill_random,
+                                         .tell = tell};
     world.users_max = 20000;
     world.memory_bytes = MEMORY_BYTES;
     world.is_commit[0] = true;

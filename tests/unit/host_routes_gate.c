@@ -270,6 +270,16 @@ TEST(routes_take_no_more_events_than_there_is_space_for_their_answers)
     CHECK_EQ(rig_conn.sent_len / (rig_conn.sent_len / count), count);
 }
 
+TEST(routes_take_nothing_when_space_has_sunk_below_what_is_owed)
+{
+    start();
+    for (unsigned i = 0; i < 1000; i++)
+        CHECK_EQ(offer(event()), 0);
+    rig_conn.space = rig_config.response_bytes_max;
+    CHECK_EQ(offer(event()), strlen(event()));
+    CHECK_EQ(rig_stats()->count, 1000);
+}
+
 TEST(routes_count_held_answers_when_they_leave)
 {
     start();

@@ -65,12 +65,14 @@ TEST(virtio_blk_reads_nothing_that_was_not_offered)
 
 TEST(virtio_blk_takes_a_serial_of_full_length_and_no_control_characters)
 {
-    set_up(2);
+    set_up(3);
     fakes[0].serial = "12345678901234567890";
     fakes[1].serial = "a\x1b[31m";
+    fakes[2].serial = "b\x7f";
     blockdev_init();
     CHECK(strcmp(blockdev_get_info(0)->serial, "12345678901234567890") == 0);
     CHECK(strcmp(blockdev_get_info(1)->serial, "a") == 0);
+    CHECK(strcmp(blockdev_get_info(2)->serial, "b") == 0);
 }
 
 TEST(virtio_blk_writes_flushes_and_reads_back)
