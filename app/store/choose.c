@@ -1,12 +1,13 @@
 /*
- * Which of the machine's disks is the store's. There is one, or none, or a reason not to start: a
- * disk that can be written to and is neither ours nor blank was attached for a purpose, and it is
- * not for this machine to guess which.
+ * Which of the machine's disks is the store's, or which partition. There is one, or none, or a
+ * reason not to start: a disk that can be written to and is neither ours nor blank was attached for
+ * a purpose, and it is not for this machine to guess which.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "app/store/gpt.h"
 #include "app/store/slots.h"
 #include "app/store/store.h"
 #include "app/store/superblock.h"
@@ -15,6 +16,14 @@
 #define SECTORS_MIN (2 * (1u << 20) / FORMAT_SECTOR_BYTES) /* a first and a last MiB */
 
 enum verdict { VERDICT_TAKE, VERDICT_PASS_OVER, VERDICT_REFUSE };
+
+/* A disk, or the partition of it that is Tally's; and what was found there. */
+struct place {
+    size_t device;
+    uint64_t first_sector, sectors;
+    enum superblock_found found;
+    struct format_superblock superblock;
+};
 
 /* One sentence, which begins with the disk that it is about. */
 __attribute__((format(printf, 3, 4))) static void sentence(char text[STORE_ERROR_BYTES_MAX],
@@ -29,18 +38,20 @@ __attribute__((format(printf, 3, 4))) static void sentence(char text[STORE_ERROR
     va_end(arguments);
 }
 
-static struct blocking blocking_of(const struct store_config *config, size_t device)
+static struct blocking blocking_of(const struct store_config *config, size_t device,
+                                   uint64_t first_sector)
 {
-    return (struct blocking){.device = device, .now_ns = config->now_ns};
+    return (struct blocking){
+        .device = device, .first_sector = first_sector, .now_ns = config->now_ns};
 }
 
 /* Why a disk of ours cannot go on being it; NULL: it can. */
-static const char *unfit(const struct blockdev_info *info,
-                         const struct format_superblock *superblock)
+static const char *unfit(const struct blockdev_info *info, const struct place *place)
 {
+    const struct format_superblock *const superblock = &place->superblock;
     if (info->read_only)
         return "is Tally's and read-only: attach it writable";
-    if (info->sectors < superblock->sectors)
+    if (place->sectors < superblock->sectors)
         return "is Tally's and smaller than it was: give it back its size";
     if (info->logical_block_bytes > superblock->block_bytes ||
         info->physical_block_bytes > superblock->block_bytes)
@@ -61,10 +72,10 @@ static enum verdict judge_foreign(const struct blockdev_info *info, size_t devic
 }
 
 static enum verdict judge_blank(const struct store_config *config, const struct blockdev_info *info,
-                                size_t device, struct format_superblock *superblock, char *text)
+                                struct place *place, char *text)
 {
     if (info->read_only) {
-        sentence(text, device, "is read-only and blank: passed over");
+        sentence(text, place->device, "is read-only and blank: passed over");
         return VERDICT_PASS_OVER;
     }
     uint32_t block_bytes = FORMAT_BLOCK_BYTES_MIN;
@@ -75,31 +86,55 @@ static enum verdict judge_blank(const struct store_config *config, const struct 
     uint8_t uuid[FORMAT_UUID_BYTES], key[FORMAT_PRODUCERS_KEY_BYTES];
     config->fill_random(uuid, sizeof uuid);
     config->fill_random(key, sizeof key);
-    if (format_superblock_make(superblock, info->sectors, block_bytes, uuid, key))
+    if (format_superblock_make(&place->superblock, place->sectors, block_bytes, uuid, key))
         return VERDICT_TAKE;
-    sentence(text, device,
+    sentence(text, place->device,
              "has %llu sectors in blocks of %u bytes: Tally needs 4 MiB or more, in blocks of at "
              "most %u",
-             (unsigned long long)info->sectors, block_bytes, FORMAT_BLOCK_BYTES_MAX);
+             (unsigned long long)place->sectors, block_bytes, FORMAT_BLOCK_BYTES_MAX);
     return VERDICT_REFUSE;
 }
 
+/* Fills in *place: all of the device, or its partition. False: it has more than one. */
+static bool look(const struct store_config *config, const struct blockdev_info *info,
+                 struct place *place)
+{
+    struct gpt_partition partition;
+    place->first_sector = 0;
+    place->sectors = info->sectors;
+    place->found = SUPERBLOCK_FOREIGN;
+    if (info->sectors < SECTORS_MIN || info->logical_block_bytes > FORMAT_BLOCK_BYTES_MAX)
+        return true;
+    struct blocking blocking = blocking_of(config, place->device, 0);
+    place->found = superblock_find(&blocking, place->sectors, &place->superblock);
+    if (place->found != SUPERBLOCK_FOREIGN)
+        return true;
+    const enum gpt_found found = gpt_find(&blocking, info->sectors, &partition);
+    if (found == GPT_FOUND && partition.sectors >= SECTORS_MIN) {
+        place->first_sector = partition.first_sector;
+        place->sectors = partition.sectors;
+        blocking.first_sector = partition.first_sector;
+        place->found = superblock_find(&blocking, place->sectors, &place->superblock);
+    }
+    return found != GPT_SEVERAL;
+}
+
 /* Text, where there is any: why it is passed over or refused, or what is odd about it. */
-static enum verdict judge(const struct store_config *config, size_t device,
-                          enum superblock_found *found, struct format_superblock *superblock,
+static enum verdict judge(const struct store_config *config, struct place *place,
                           char text[STORE_ERROR_BYTES_MAX])
 {
-    const struct blockdev_info *const info = blockdev_get_info(device);
-    struct blocking blocking = blocking_of(config, device);
+    const struct blockdev_info *const info = blockdev_get_info(place->device);
+    const size_t device = place->device;
     text[0] = '\0';
-    *found = info->sectors < SECTORS_MIN || info->logical_block_bytes > FORMAT_BLOCK_BYTES_MAX
-                 ? SUPERBLOCK_FOREIGN
-                 : superblock_find(&blocking, info->sectors, superblock);
-    switch (*found) {
+    if (!look(config, info, place)) {
+        sentence(text, device, "has several partitions of Tally's type: leave it one");
+        return VERDICT_REFUSE;
+    }
+    switch (place->found) {
     case SUPERBLOCK_FOREIGN:
         return judge_foreign(info, device, text);
     case SUPERBLOCK_BLANK:
-        return judge_blank(config, info, device, superblock, text);
+        return judge_blank(config, info, place, text);
     case SUPERBLOCK_NEWER:
         sentence(text, device, "was made by a newer Tally: run that one");
         return VERDICT_REFUSE;
@@ -114,7 +149,7 @@ static enum verdict judge(const struct store_config *config, size_t device,
     default:
         break;
     }
-    const char *const why = unfit(info, superblock);
+    const char *const why = unfit(info, place);
     if (why == NULL)
         return VERDICT_TAKE;
     sentence(text, device, "%s", why);
@@ -129,9 +164,9 @@ static int look_at_all(const struct store_config *config, struct store_disk *dis
         if (config->choice == STORE_SERIAL &&
             strcmp(config->serial, blockdev_get_info(device)->serial) != 0)
             continue;
-        static struct format_superblock superblock;
-        enum superblock_found found;
-        const enum verdict verdict = judge(config, device, &found, &superblock, error);
+        static struct place place;
+        place.device = device;
+        const enum verdict verdict = judge(config, &place, error);
         if (verdict == VERDICT_REFUSE)
             return -1;
         if (error[0] != '\0')
@@ -146,9 +181,10 @@ static int look_at_all(const struct store_config *config, struct store_disk *dis
             return -1;
         }
         disk->device = device;
-        disk->superblock = superblock;
-        disk->is_blank = found == SUPERBLOCK_BLANK;
-        disk->is_unfinished = found == SUPERBLOCK_OURS_UNFINISHED;
+        disk->first_sector = place.first_sector;
+        disk->superblock = place.superblock;
+        disk->is_blank = place.found == SUPERBLOCK_BLANK;
+        disk->is_unfinished = place.found == SUPERBLOCK_OURS_UNFINISHED;
     }
     return takeable;
 }
@@ -172,7 +208,7 @@ enum store_opened store_choose(const struct store_config *config, struct store_d
                        config->choice == STORE_SERIAL ? config->serial : "");
         return STORE_REFUSED;
     }
-    struct blocking blocking = blocking_of(config, disk->device);
+    struct blocking blocking = blocking_of(config, disk->device, disk->first_sector);
     return disk->is_blank || slots_recover(&blocking, disk, error) ? STORE_OPEN : STORE_REFUSED;
 }
 
