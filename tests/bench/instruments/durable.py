@@ -106,7 +106,7 @@ def _measure(server, connections, depth, seconds, known):
 
 
 def rates(arguments, note):
-    """{"accelerator", "fdatasync_ns": [before, after], "rates": {load: {server: rate}}}: medians."""
+    """{"accelerator", "fdatasync_ns": (before, after), "rates": {load: {server: median}}}."""
     why_not_kvm = qemu.why_not_kvm(built("tally.elf"), _MACHINE)
     accelerator = "tcg" if why_not_kvm else "kvm"
     samples, known = {}, {}
