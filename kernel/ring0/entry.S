@@ -1,7 +1,9 @@
 /*
- * Where the processor enters ring 0 on an exception: 32 stubs that bring every vector to one form
- * (struct trap_frame in ring0.h), and the way back.
+ * Where the processor enters ring 0. On an exception: 32 stubs that bring every vector to one form
+ * (struct trap_frame in ring0.h), and the way back. On an interrupt: see the end.
  */
+#define RFLAGS_IF 0x200
+
     .section .text.ring0_entry, "ax"
 
     .macro trap_stub vector
@@ -64,6 +66,16 @@ trap_common:
     popq %rbx
     popq %rax
     addq $16, %rsp                  /* vector and error code */
+    iretq
+
+/*
+ * Interrupts come to the HLT of halt_until_interrupt() and nowhere else. They end it, and that is
+ * all. IF stays off behind the IRETQ: however many there are, one HLT takes one of them.
+ */
+    .globl interrupt_stub
+    .balign 16
+interrupt_stub:
+    andl $~RFLAGS_IF, 16(%rsp)
     iretq
 
     .section .note.GNU-stack, "", @progbits

@@ -1,5 +1,6 @@
 #include "kernel/ring0/gate.h"
 
+#include "kernel/ring0/apic.h"
 #include "kernel/ring0/paging.h"
 #include "kernel/ring0/privileged.h"
 #include "kernel/ring0/ring0.h"
@@ -222,6 +223,14 @@ static void answer_cpuid(uint32_t leaf, struct trap_frame *frame)
     frame->rdx = r.edx;
 }
 
+static bool sleep(struct trap_frame *frame)
+{
+    if (!apic_sleep(frame->rdi))
+        return false;
+    frame->rax = true;
+    return true;
+}
+
 /* False: no such call, or one that ended with the boot. */
 static bool call(struct trap_frame *frame)
 {
@@ -229,6 +238,8 @@ static bool call(struct trap_frame *frame)
 
     if ((uint32_t)frame->rcx == RING0_RESET)
         setup_reset();
+    if ((uint32_t)frame->rcx == RING0_SLEEP)
+        return sleep(frame);
     if (sealed)
         return false;
     switch ((uint32_t)frame->rcx) {
@@ -249,6 +260,11 @@ static bool call(struct trap_frame *frame)
     case RING0_ALLOW_BOOT_PORTS:
         frame->rax = allow_ports(first, second, false);
         return true;
+    case RING0_START_APIC:
+        frame->rax = apic_start();
+        return true;
+    case RING0_TIMER_COUNT:
+        return apic_timer_count(&frame->rax);
     case RING0_CPUID:
         answer_cpuid((uint32_t)first, frame);
         return true;

@@ -2,7 +2,7 @@
  * The gate: what ring 0 does for ring 3, and nothing else. See ring0.h for how it is called.
  *
  *     IN, OUT, REP OUTSB    the ports in gate.c's list
- *     HLT                   the machine has ended
+ *     HLT                   the machine has ended: interrupts stay off (sleep is a call)
  *     MOV CR3, RAX          forgets cached translations; the tables stay, whatever RAX says
  *     WRMSR                 kvmclock's two MSRs until the boot is over; the calls of ring0.h
  */

@@ -16,14 +16,15 @@
 #define PAGE_ADDRESS  0x000ffffffffff000ULL
 
 /* Accessed and dirty from the start, so that the processor never writes to a table. */
-#define FLAGS_COMMON      (PAGE_PRESENT | PAGE_ACCESSED | PAGE_DIRTY)
-#define FLAGS_RING0_TEXT  (FLAGS_COMMON)
-#define FLAGS_RING0_CONST (FLAGS_COMMON | PAGE_NX)
-#define FLAGS_RING0_DATA  (FLAGS_COMMON | PAGE_NX | PAGE_WRITE)
-#define FLAGS_TEXT        (FLAGS_COMMON | PAGE_USER)
-#define FLAGS_RODATA      (FLAGS_COMMON | PAGE_USER | PAGE_NX)
-#define FLAGS_DATA        (FLAGS_COMMON | PAGE_USER | PAGE_NX | PAGE_WRITE)
-#define FLAGS_DEVICE      (FLAGS_DATA | PAGE_UNCACHED)
+#define FLAGS_COMMON       (PAGE_PRESENT | PAGE_ACCESSED | PAGE_DIRTY)
+#define FLAGS_RING0_TEXT   (FLAGS_COMMON)
+#define FLAGS_RING0_CONST  (FLAGS_COMMON | PAGE_NX)
+#define FLAGS_RING0_DATA   (FLAGS_COMMON | PAGE_NX | PAGE_WRITE)
+#define FLAGS_TEXT         (FLAGS_COMMON | PAGE_USER)
+#define FLAGS_RODATA       (FLAGS_COMMON | PAGE_USER | PAGE_NX)
+#define FLAGS_DATA         (FLAGS_COMMON | PAGE_USER | PAGE_NX | PAGE_WRITE)
+#define FLAGS_DEVICE       (FLAGS_DATA | PAGE_UNCACHED)
+#define FLAGS_RING0_DEVICE (FLAGS_RING0_DATA | PAGE_UNCACHED)
 /* Of an entry that points to a table; what it leads to has rights of its own. */
 #define FLAGS_TABLE    (PAGE_PRESENT | PAGE_WRITE | PAGE_USER | PAGE_ACCESSED)
 
@@ -255,6 +256,11 @@ bool paging_map(uint64_t start, uint64_t end, enum paging_kind kind)
 
     return pool.end != 0 && is_pages(range) && !is_ring0s_own(range) &&
            map(start, end, kind == PAGING_RAM ? FLAGS_DATA : FLAGS_DEVICE);
+}
+
+bool paging_map_own_device(uint64_t address)
+{
+    return pool.end != 0 && map(address, address + PAGE_BYTES, FLAGS_RING0_DEVICE);
 }
 
 void paging_seal(void)

@@ -58,6 +58,33 @@ static inline void write_cr4(uint64_t value)
     __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
 }
 
+static inline uint64_t read_msr(uint32_t msr)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return (uint64_t)high << 32 | low;
+}
+
+static inline uint32_t read_device(uint64_t address)
+{
+    return *(const volatile uint32_t *)(uintptr_t)address;
+}
+
+static inline void write_device(uint64_t address, uint32_t value)
+{
+    *(volatile uint32_t *)(uintptr_t)address = value;
+}
+
+/*
+ * Halts until an interrupt comes; does not halt if one is pending already, for STI takes effect
+ * behind the HLT. Interrupts are possible nowhere else, and the first that comes ends that (see
+ * interrupt_stub in entry.S).
+ */
+static inline void halt_until_interrupt(void)
+{
+    __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+}
+
 /* Switches to these page tables; forgets every cached translation. */
 static inline void write_cr3(uint64_t value)
 {

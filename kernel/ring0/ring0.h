@@ -5,6 +5,7 @@
  *     setup.c        GDT, TSS, IDT; traps that ring 3 is told of
  *     entry.S        where the processor enters on an exception
  *     gate.c         what ring 3 may have done for it: the allow-list
+ *     apic.c         sleep: the local APIC, whose interrupts end it
  *     paging.c       page tables
  *
  * All C outside of this folder runs in ring 3: parser, lwIP, drivers, and the printing of panics.
@@ -16,8 +17,8 @@
  * is not on the list is a trap like any other: the machine reports it and stops.
  *
  * Calls that no instruction stands for are WRMSR with an MSR number that no processor has (below).
- * Arguments are in RDI and RSI; RAX is not 0 when it has been done. All but RING0_RESET end with
- * RING0_SEAL: after that they are traps.
+ * Arguments are in RDI and RSI; RAX is not 0 when it has been done. All but RING0_RESET and
+ * RING0_SLEEP end with RING0_SEAL: after that they are traps.
  *
  * Ring 0's C is compiled for general registers alone, with interrupts off, and calls nothing
  * outside of this folder: scripts/check-ring0 disassembles the image and refuses anything else.
@@ -54,6 +55,12 @@ enum ring0_call {
        during the boot: those that only ACPI's tables name. */
     RING0_ALLOW_PORTS,
     RING0_ALLOW_BOOT_PORTS,
+    /* Sets the local APIC up for RING0_SLEEP, and starts its timer. RAX: 0 where there is none that
+       can be used; else RING0_APIC_STARTED, perhaps RING0_APIC_DEADLINE, and the APIC's id from bit
+       32 on: devices interrupt it with vector RING0_WAKE_VECTOR. */
+    RING0_START_APIC,
+    /* How far the timer has counted down from 2^32 - 1 since; not with RING0_APIC_DEADLINE. */
+    RING0_TIMER_COUNT,
     /* The boot is over: nothing can be mapped or allowed any more, ports that only the boot uses
        leave the list, page tables become read-only. */
     RING0_SEAL,
@@ -61,18 +68,31 @@ enum ring0_call {
     RING0_CPUID = 0x74616c10,
     /* Resets the machine by a triple fault. Does not return. */
     RING0_RESET,
+    /* Halts until a device interrupts, or the timer: with RING0_APIC_DEADLINE when the TSC is at
+       RDI, else when it has counted down from EDI. 0 is no timer. Returns at once when there has
+       been an interrupt since the last sleep. A trap before RING0_START_APIC. */
+    RING0_SLEEP,
 };
 
-/* In ring 3. False: refused. */
-static inline bool ring0_call(enum ring0_call call, uint64_t first, uint64_t second)
+enum { RING0_APIC_STARTED = 1, RING0_APIC_DEADLINE = 2, RING0_APIC_ID_SHIFT = 32 };
+enum { RING0_WAKE_VECTOR = 0xf0 };
+
+/* In ring 3. What is in RAX then. */
+static inline uint64_t ring0_ask(enum ring0_call call, uint64_t first, uint64_t second)
 {
-    uint64_t done;
+    uint64_t answer;
 
     __asm__ volatile("wrmsr"
-                     : "=a"(done)
+                     : "=a"(answer)
                      : "c"(call), "D"(first), "S"(second), "a"(0), "d"(0)
                      : "memory");
-    return done != 0;
+    return answer;
+}
+
+/* False: refused. */
+static inline bool ring0_call(enum ring0_call call, uint64_t first, uint64_t second)
+{
+    return ring0_ask(call, first, second) != 0;
 }
 
 /* Where ring 3 is told of a trap, in kernel/cpu/trap.c. On the trap stack; whatever ran is over. */

@@ -4,12 +4,14 @@
  *
  * Exceptions come from ring 3, onto a stack that the TSS names; NMI and machine check come at any
  * time, and a double fault while another exception is being delivered: they have stacks of their
- * own (IST). Each stack lies above a guard page.
+ * own (IST). Each stack lies above a guard page. An interrupt comes while ring 0 halts, on the
+ * stack that it halts on.
  */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "kernel/cpu/trap.h"
+#include "kernel/ring0/apic.h"
 #include "kernel/ring0/gate.h"
 #include "kernel/ring0/paging.h"
 #include "kernel/ring0/privileged.h"
@@ -62,12 +64,12 @@ enum { GDT_ENTRIES = 7 };
 /* Read-only when ring0_init() is done. */
 #define CONSTANT_AFTER_INIT __attribute__((section(".ring0.const")))
 
-extern const uint8_t trap_stubs[];
+extern const uint8_t trap_stubs[], interrupt_stub[];
 extern const uint8_t __ring0_stacks_start[]; /* three times: guard page, a page of stack */
 extern const uint8_t __trap_stack_guard[];
 extern uint8_t __trap_stack_top[];
 
-static CONSTANT_AFTER_INIT struct trap_gate idt[TRAP_VECTORS] = {0};
+static CONSTANT_AFTER_INIT struct trap_gate idt[APIC_VECTORS_END] = {0};
 static CONSTANT_AFTER_INIT struct task_state task = {0};
 static CONSTANT_AFTER_INIT uint64_t gdt[GDT_ENTRIES] = {0};
 
@@ -101,20 +103,24 @@ static void gdt_init(void)
     load_ldt(0); /* at reset it is the first 64 KiB of memory */
 }
 
+static void set_gate(unsigned vector, uint64_t stub)
+{
+    idt[vector].offset_low = (uint16_t)stub;
+    idt[vector].offset_middle = (uint16_t)(stub >> 16);
+    idt[vector].offset_high = (uint32_t)(stub >> 32);
+    idt[vector].selector = RING0_CODE;
+    idt[vector].type = vector == TRAP_BREAKPOINT ? GATE_RING3 : GATE_RING0;
+    idt[vector].ist = IST_NONE;
+}
+
 static void idt_init(void)
 {
     const struct table_pointer pointer = {sizeof idt - 1, address_of(idt)};
 
-    for (unsigned i = 0; i < TRAP_VECTORS; i++) {
-        const uint64_t stub = address_of(trap_stubs) + i * STUB_BYTES;
-
-        idt[i].offset_low = (uint16_t)stub;
-        idt[i].offset_middle = (uint16_t)(stub >> 16);
-        idt[i].offset_high = (uint32_t)(stub >> 32);
-        idt[i].selector = RING0_CODE;
-        idt[i].type = i == TRAP_BREAKPOINT ? GATE_RING3 : GATE_RING0;
-        idt[i].ist = IST_NONE;
-    }
+    for (unsigned i = 0; i < TRAP_VECTORS; i++)
+        set_gate(i, address_of(trap_stubs) + i * STUB_BYTES);
+    for (unsigned i = APIC_VECTORS; i < APIC_VECTORS_END; i++)
+        set_gate(i, address_of(interrupt_stub));
     idt[TRAP_NMI].ist = IST_ASYNCHRONOUS;
     idt[TRAP_MACHINE_CHECK].ist = IST_ASYNCHRONOUS;
     idt[TRAP_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;

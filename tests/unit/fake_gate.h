@@ -27,6 +27,9 @@
 #define paging_map               VGATE(paging_map)
 #define paging_seal              VGATE(paging_seal)
 #define paging_flush             VGATE(paging_flush)
+#define apic_start               VGATE(apic_start)
+#define apic_timer_count         VGATE(apic_timer_count)
+#define apic_sleep               VGATE(apic_sleep)
 #define gate_decode              VGATE(decode)
 #define gate_serve               VGATE(serve)
 #define gate_seal                VGATE(seal)
@@ -78,6 +81,9 @@ enum action {
     MAP,
     SEAL,
     FLUSH,
+    START_APIC,
+    TIMER_COUNT,
+    SLEEP,
 };
 
 /* So many things were done; the last of them. */
@@ -89,7 +95,7 @@ static struct {
     enum paging_kind kind;
 } done;
 
-static bool paging_refuses;
+static bool paging_refuses, apic_is_started;
 static jmp_buf after_reset; /* where the machine is that comes of it */
 
 static void note(enum action what, unsigned width, uint64_t first, uint64_t second)
@@ -184,6 +190,29 @@ void VGATE(paging_flush)(void)
     note(FLUSH, 0, 0, 0);
 }
 
+uint64_t VGATE(apic_start)(void)
+{
+    note(START_APIC, 0, 0, 0);
+    return 0x500000003;
+}
+
+bool VGATE(apic_timer_count)(uint64_t *count)
+{
+    if (!apic_is_started)
+        return false;
+    note(TIMER_COUNT, 0, 0, 0);
+    *count = 0x1234;
+    return true;
+}
+
+bool VGATE(apic_sleep)(uint64_t timer)
+{
+    if (!apic_is_started)
+        return false;
+    note(SLEEP, 0, timer, 0);
+    return true;
+}
+
 static inline bool set_up(void)
 {
     static uint8_t *pages;
@@ -199,7 +228,7 @@ static inline bool set_up(void)
     VGATE(text_end) = (const uint8_t(*)[])(code + PAGE_BYTES);
     memset(code, 0xcc, PAGE_BYTES);
     memset(&done, 0, sizeof done);
-    sealed = paging_refuses = false;
+    sealed = paging_refuses = apic_is_started = false;
     allowed_count = 0;
     return true;
 }

@@ -10,14 +10,15 @@
 
 #include "kernel/ring0/privileged.h"
 
-#define read_cr0          fake_read_cr0
-#define write_cr0         fake_write_cr0
-#define write_cr3         fake_write_cr3
-#define paging_init       VPAGING(paging_init)
-#define paging_use_tables VPAGING(paging_use_tables)
-#define paging_map        VPAGING(paging_map)
-#define paging_seal       VPAGING(paging_seal)
-#define paging_flush      VPAGING(paging_flush)
+#define read_cr0              fake_read_cr0
+#define write_cr0             fake_write_cr0
+#define write_cr3             fake_write_cr3
+#define paging_init           VPAGING(paging_init)
+#define paging_use_tables     VPAGING(paging_use_tables)
+#define paging_map            VPAGING(paging_map)
+#define paging_seal           VPAGING(paging_seal)
+#define paging_map_own_device VPAGING(paging_map_own_device)
+#define paging_flush          VPAGING(paging_flush)
 
 /* The symbols of start.S and the linker: arrays that lie where pointers of ours say. */
 #define boot_pdpt            (*VPAGING(boot_pdpt))

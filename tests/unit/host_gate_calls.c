@@ -39,6 +39,33 @@ TEST(gate_passes_calls_on_with_their_arguments_and_answers)
     CHECK_EQ(call_of(0xffffffff00000000 | RING0_MAP_RAM, 1, 2), 1); /* the number is in ECX */
 }
 
+TEST(gate_starts_the_apic_and_tells_its_timers_count_during_the_boot)
+{
+    CHECK(set_up());
+    CHECK_EQ(call_of(RING0_TIMER_COUNT, 0, 0), -1);
+    CHECK_EQ(call_of(RING0_START_APIC, 1, 2), 0x500000003);
+    CHECK_EQ(done.what, START_APIC);
+    apic_is_started = true;
+    CHECK_EQ(call_of(RING0_TIMER_COUNT, 1, 2), 0x1234);
+    CHECK_EQ(done.what, TIMER_COUNT);
+    gate_seal();
+    CHECK_EQ(call_of(RING0_START_APIC, 0, 0), -1);
+    CHECK_EQ(call_of(RING0_TIMER_COUNT, 0, 0), -1);
+}
+
+TEST(gate_sleeps_before_and_after_the_end_of_the_boot_where_the_apic_was_started)
+{
+    CHECK(set_up());
+    for (unsigned i = 0; i < 2; i++) {
+        apic_is_started = false;
+        CHECK_EQ(call_of(RING0_SLEEP, 1, 2), -1);
+        apic_is_started = true;
+        CHECK_EQ(call_of(RING0_SLEEP, 1ULL << 40, 2), 1);
+        CHECK(done.what == SLEEP && done.first == 1ULL << 40);
+        gate_seal();
+    }
+}
+
 TEST(gate_does_no_call_when_the_boot_is_over_but_the_reset)
 {
     CHECK(set_up());
@@ -136,8 +163,8 @@ TEST(gate_writes_no_other_msr)
                 CHECK(!writes(msr, value));
         }
         for (uint32_t number = RING0_USE_TABLES - 256; number < RING0_USE_TABLES + 256; number++)
-            CHECK((number >= RING0_USE_TABLES && number <= RING0_SEAL) || number == RING0_CPUID ||
-                  number == RING0_RESET || call_of(number, 1, 1) == -1);
+            CHECK((number >= RING0_USE_TABLES && number <= RING0_SEAL) ||
+                  (number >= RING0_CPUID && number <= RING0_SLEEP) || call_of(number, 1, 1) == -1);
     }
 }
 

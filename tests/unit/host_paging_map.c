@@ -227,3 +227,31 @@ TEST(paging_keeps_ring_0_to_itself_whatever_ring_3_asks_for)
         CHECK(is_as_modelled(pool_end, P));
     }
 }
+
+/* ---- ring 0's own ---- */
+
+#define APIC 0xfee00000ULL
+
+TEST(paging_maps_a_device_of_ring_0s_for_ring_0_alone)
+{
+    CHECK(set_up());
+    paging_init();
+    CHECK(!paging_map_own_device(APIC)); /* ring 3 has it, as all below 4 GiB */
+    CHECK(paging_use_tables(ROOM_START, ROOM_START + 16 * PAGE_BYTES));
+    CHECK(paging_map_own_device(APIC));
+    CHECK(all_are(APIC, APIC + PAGE_BYTES, P | W | UNCACHED));
+    CHECK(all_are(APIC - PAGE_BYTES, APIC, 0));
+    CHECK(all_are(APIC + PAGE_BYTES, APIC + 2 * PAGE_BYTES, 0));
+    CHECK(!paging_map(APIC, APIC + PAGE_BYTES, PAGING_DEVICE)); /* and it stays that */
+    CHECK(!paging_map(APIC, APIC + LARGE_BYTES, PAGING_DEVICE));
+    paging_seal();
+    CHECK(all_are(APIC, APIC + PAGE_BYTES, P | W | UNCACHED));
+}
+
+TEST(paging_does_not_take_a_device_from_ring_3)
+{
+    CHECK(boots(16));
+    CHECK(paging_map(APIC, APIC + PAGE_BYTES, PAGING_DEVICE));
+    CHECK(!paging_map_own_device(APIC));
+    CHECK(all_are(APIC, APIC + PAGE_BYTES, P | U | W | UNCACHED));
+}

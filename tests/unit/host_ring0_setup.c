@@ -27,6 +27,7 @@
 
 /* What entry.S and the linker have: arrays that lie where pointers of ours say. */
 #define trap_stubs           (*vsetup_trap_stubs)
+#define interrupt_stub       (*vsetup_interrupt_stub)
 #define __ring0_stacks_start (*vsetup_ring0_stacks_start)
 #define __trap_stack_guard   (*vsetup_trap_stack_guard)
 #define __trap_stack_top     (*vsetup_trap_stack_top)
@@ -51,6 +52,7 @@ static void fake_write_cr4(uint64_t value);
 
 /* Nobody looks into them. */
 #define STUBS  0x123456789ab0ULL
+#define STUB   0x123456780000ULL
 #define STACKS 0x30009000ULL
 
 /* A guard page and two of stack. */
@@ -60,6 +62,7 @@ static _Alignas(PAGE_BYTES) uint8_t trap_stack[3 * PAGE_BYTES];
 #define TRAP_STACK_TOP   (trap_stack + sizeof trap_stack)
 
 const uint8_t (*vsetup_trap_stubs)[] = (const uint8_t (*)[])(uintptr_t)STUBS;
+const uint8_t (*vsetup_interrupt_stub)[] = (const uint8_t (*)[])(uintptr_t)STUB;
 const uint8_t (*vsetup_ring0_stacks_start)[] = (const uint8_t (*)[])(uintptr_t)STACKS;
 const uint8_t (*vsetup_trap_stack_guard)[] = (const uint8_t (*)[])TRAP_STACK_GUARD;
 uint8_t (*vsetup_trap_stack_top)[] = (uint8_t(*)[])TRAP_STACK_TOP;
@@ -170,16 +173,35 @@ static void set_up(void)
 
 /* ---- the tables ---- */
 
+static uint64_t offset_of(unsigned vector)
+{
+    return idt[vector].offset_low | (uint64_t)idt[vector].offset_middle << 16 |
+           (uint64_t)idt[vector].offset_high << 32;
+}
+
+/* Those of the highest priority: others are not heard. */
+TEST(ring0_gates_of_interrupts_lead_to_the_stub_that_ends_a_halt)
+{
+    set_up();
+    ring0_init();
+    for (unsigned i = 32; i < 240; i++)
+        CHECK(offset_of(i) == 0 && idt[i].type == 0);
+    for (unsigned i = 240; i < 256; i++) {
+        CHECK_EQ(offset_of(i), STUB);
+        CHECK_EQ(idt[i].selector, 0x08);
+        CHECK_EQ(idt[i].type, 0x8e); /* present, DPL 0, interrupts stay off in it */
+        CHECK_EQ(idt[i].ist, 0);
+    }
+}
+
 TEST(ring0_gates_lead_to_the_stubs_and_ring_3_may_call_the_breakpoints_alone)
 {
     set_up();
     ring0_init();
     CHECK_EQ(fake.idt.base, address_of(idt));
-    CHECK_EQ(fake.idt.limit, 32 * 16 - 1);
+    CHECK_EQ(fake.idt.limit, 256 * 16 - 1);
     for (unsigned i = 0; i < 32; i++) {
-        const uint64_t offset = idt[i].offset_low | (uint64_t)idt[i].offset_middle << 16 |
-                                (uint64_t)idt[i].offset_high << 32;
-        CHECK_EQ(offset, STUBS + 16 * i);
+        CHECK_EQ(offset_of(i), STUBS + 16 * i);
         CHECK_EQ(idt[i].selector, 0x08);
         CHECK_EQ(idt[i].type >> 7, 1);                  /* present */
         CHECK_EQ(idt[i].type >> 5 & 3, i == 3 ? 3 : 0); /* DPL */
