@@ -9,8 +9,8 @@
  * net/ includes this header and nothing else of kernel/. Tests, the simulator and the native
  * benchmark put another implementation behind the same names.
  *
- * The device has no interrupts: nothing happens outside of these calls. They MUST NOT be made
- * from more than one core. No call blocks, none allocates.
+ * Nothing happens outside of these calls: the device's interrupts do no more than end a sleep. They
+ * MUST NOT be made from more than one core. No call blocks, none allocates.
  */
 #pragma once
 
@@ -74,6 +74,20 @@ size_t netdev_receive(struct netdev_piece *pieces, size_t pieces_max);
 
 /* Gives the piece's buffers back to the ring. The device sees them at the next netdev_flush(). */
 void netdev_recycle(const struct netdev_piece *piece);
+
+/* ---- before a sleep ---- */
+
+/*
+ * From now on the device interrupts when a frame comes, until netdev_disarm(). What came before, it
+ * may have said nothing of. So look again before the sleep: netdev_is_quiet(). False, and nothing
+ * done: it has no interrupts, or does not work.
+ */
+__attribute__((warn_unused_result)) bool netdev_arm(void);
+
+/* True if nothing waits to be received. After netdev_arm(). */
+bool netdev_is_quiet(void);
+
+void netdev_disarm(void);
 
 /* ---- transmitting ---- */
 

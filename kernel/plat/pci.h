@@ -13,6 +13,7 @@
 
 #define PCI_VENDOR_VIRTIO     0x1af4
 #define PCI_CAPABILITY_VENDOR 0x09
+#define PCI_CAPABILITY_MSIX   0x11
 
 /* Registers of the configuration header. */
 #define PCI_COMMAND      0x04

@@ -324,6 +324,11 @@ static void set_hz(uint64_t hz, uint64_t tsc, uint64_t ns)
     clock_scale = (CLOCK_NS_PER_S << 32) / hz;
 }
 
+uint64_t clock_tsc_cycles(uint64_t ns)
+{
+    return (ns << 32) / clock_scale;
+}
+
 static void wall_read(uint64_t now_ns)
 {
     int64_t unix_s;

@@ -42,6 +42,9 @@ void clock_settle(void);
  */
 uint64_t clock_ns(void);
 
+/* How many cycles of the TSC that is; `ns` MUST be under 2^32. After clock_init(). */
+uint64_t clock_tsc_cycles(uint64_t ns);
+
 /*
  * Seconds since 1970-01-01T00:00:00Z, into *unix_s. False, and *unix_s untouched, when the
  * machine has no RTC or it holds no plausible date: then nobody may claim to know the time. Up to a

@@ -52,6 +52,17 @@ struct virtio_transport {
     __attribute__((warn_unused_result)) bool (*queue_enable)(struct virtio_device *device,
                                                              uint16_t index, const struct virtq *q);
     void (*notify)(struct virtio_device *device, uint16_t index);
+    /*
+     * Has the queue's interrupts end sleeps (kernel/plat/sleep.h), which MUST be possible. False if
+     * that cannot be. Before queue_enable, each time; the first time during the boot.
+     */
+    __attribute__((warn_unused_result)) bool (*route_interrupt)(struct virtio_device *device,
+                                                                uint16_t index);
+    /*
+     * The interrupts so far are known of; without that there may be no further one. It is an access
+     * to a register of the device.
+     */
+    void (*acknowledge)(struct virtio_device *device);
     uint32_t (*config_generation)(struct virtio_device *device);
     /* One access for a field of 1, 2 or 4 bytes, else byte by byte. */
     void (*config_read)(struct virtio_device *device, uint32_t offset, void *to, size_t len);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernel/cpu/ioapic.h"
 #include "kernel/mem/memory.h"
 #include "kernel/plat/log.h"
 #include "kernel/plat/pci.h"
@@ -22,6 +23,7 @@ enum reg {
     REG_QUEUE_SIZE = 0x038,
     REG_QUEUE_READY = 0x044,
     REG_QUEUE_NOTIFY = 0x050,
+    REG_INTERRUPT_ACK = 0x064,
     REG_STATUS = 0x070,
     REG_QUEUE_DESC = 0x080,
     REG_QUEUE_DRIVER = 0x090,
@@ -45,15 +47,19 @@ enum reg {
 #define WINDOWS_MAX   32
 #define DEVICES_MAX   (WINDOWS_MAX + MICROVM_SLOTS) /* one in each place */
 
+#define NO_LINE       (~0u)
+
 struct window {
     uint64_t base;
     uint64_t bytes;
+    unsigned line; /* of the I/O APIC that it interrupts by; NO_LINE: not known */
 };
 
 struct virtio_mmio {
     struct virtio_device device; /* first */
     volatile uint8_t *registers;
     uint64_t bytes;
+    unsigned line;
 };
 
 static struct window windows[WINDOWS_MAX];
@@ -144,6 +150,21 @@ static void notify(struct virtio_device *device, uint16_t index)
     write_register(of(device)->registers, REG_QUEUE_NOTIFY, index); /* 4.2.3.3 */
 }
 
+/* Its one line is that of all its queues. */
+static bool route_interrupt(struct virtio_device *device, uint16_t index)
+{
+    (void)index;
+    return of(device)->line != NO_LINE && ioapic_route(of(device)->line);
+}
+
+/* The line falls, so that it can rise again, which is what the I/O APIC hears. */
+static void acknowledge(struct virtio_device *device)
+{
+    const uint32_t used_buffer = 1, configuration_change = 2; /* 4.2.2 */
+
+    write_register(of(device)->registers, REG_INTERRUPT_ACK, used_buffer | configuration_change);
+}
+
 static uint32_t config_generation(struct virtio_device *device)
 {
     return read_register(of(device)->registers, REG_CONFIG_GENERATION);
@@ -167,6 +188,8 @@ static const struct virtio_transport transport = {
     .queue_size_max = queue_size_max,
     .queue_enable = queue_enable,
     .notify = notify,
+    .route_interrupt = route_interrupt,
+    .acknowledge = acknowledge,
     .config_generation = config_generation,
     .config_read = config_read,
 };
@@ -184,6 +207,7 @@ static struct virtio_device *device_at(const struct window *window, volatile uin
     mmio->device.id = id;
     mmio->registers = registers;
     mmio->bytes = window->bytes;
+    mmio->line = window->line;
     snprintf(mmio->device.name, sizeof(mmio->device.name), "mmio %#llx",
              (unsigned long long)window->base);
     return &mmio->device;
@@ -221,7 +245,7 @@ size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t 
 
     places_searched = 0;
     for (size_t i = 0; i < places; i++) {
-        const struct window slot = {MICROVM_BASE + MICROVM_SLOT * i, MICROVM_SLOT};
+        const struct window slot = {MICROVM_BASE + MICROVM_SLOT * i, MICROVM_SLOT, NO_LINE};
         struct virtio_device *const device = look_at(is_probed ? &slot : &windows[i], id, seen);
         if (device != NULL && count < max)
             found[count++] = device;
@@ -261,7 +285,7 @@ static bool parse_number(const char **at, uint64_t *number)
 
 bool virtio_mmio_parse(const char *text, void *target)
 {
-    uint64_t bytes, base, unused;
+    uint64_t bytes, base, line, unused;
     const char *at = text;
 
     (void)target;
@@ -271,7 +295,7 @@ bool virtio_mmio_parse(const char *text, void *target)
         bytes = bytes > UINT32_MAX ? 0 : bytes * 1024;
         at++;
     }
-    if (*at++ != '@' || !parse_number(&at, &base) || *at++ != ':' || !parse_number(&at, &unused))
+    if (*at++ != '@' || !parse_number(&at, &base) || *at++ != ':' || !parse_number(&at, &line))
         return false;
     if (*at == ':') {
         at++;
@@ -281,6 +305,7 @@ bool virtio_mmio_parse(const char *text, void *target)
     if (*at != '\0' || bytes < WINDOW_BYTES_MIN || bytes > UINT32_MAX || base == 0 ||
         base % 4 != 0 || base > UINT64_MAX - bytes || window_count == WINDOWS_MAX)
         return false;
-    windows[window_count++] = (struct window){base, bytes};
+    windows[window_count++] =
+        (struct window){base, bytes, line < NO_LINE ? (unsigned)line : NO_LINE};
     return true;
 }

@@ -19,8 +19,8 @@ size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t 
 unsigned virtio_mmio_places(void);
 
 /*
- * For kernel/plat/cmdline.h: SIZE[K]@BASE:IRQ[:ID], numbers decimal or 0x, as Linux defines it. The
- * interrupt is not used. False when malformed, or when it is one too many. `target` is not used.
+ * For kernel/plat/cmdline.h: SIZE[K]@BASE:IRQ[:ID], numbers decimal or 0x, as Linux defines it.
+ * False when malformed, or when it is one too many. `target` is not used.
  */
 bool virtio_mmio_parse(const char *text, void *target);
 

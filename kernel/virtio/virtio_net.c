@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "kernel/mem/memory.h"
+#include "kernel/plat/sleep.h"
 #include "kernel/virtio/receive_ring.h"
 #include "kernel/virtio/virtio.h"
 #include "kernel/virtio/virtio_mmio.h"
@@ -75,6 +76,7 @@ enum { RECEIVE_QUEUE = 0, TRANSMIT_QUEUE = 1 };
 static struct {
     struct virtio_device *device;
     bool running;           /* false: the device did not start again after a reset */
+    bool interrupts;        /* of the receive queue end sleeps */
     uint64_t retry_ns;      /* when to try next, while it is not running */
     uint64_t complained_ns; /* 0: never */
     void *receive_memory, *transmit_memory; /* what the queues share with the device */
@@ -135,6 +137,8 @@ static uint64_t choose_features(uint64_t offered)
 /* Sets up both queues of a device whose features are accepted, and lets it run. */
 static bool start_queues(void)
 {
+    net.interrupts =
+        sleep_is_possible() && net.device->transport->route_interrupt(net.device, RECEIVE_QUEUE);
     if (!virtio_add_queue(net.device, RECEIVE_QUEUE, &receive.q, net.receive_memory,
                           receive.size) ||
         !virtio_add_queue(net.device, TRANSMIT_QUEUE, &transmit.q, net.transmit_memory,
@@ -301,6 +305,8 @@ bool netdev_init(void)
              features & F_GUEST_CSUM ? ", guest-csum" : "", receive.merges ? ", mrg-rxbuf" : "",
              features & F_GUEST_TSO4 ? ", guest-tso" : "",
              features & VIRTIO_F_EVENT_IDX ? ", event-idx" : "");
+    if (sleep_is_possible() && !net.interrupts)
+        log_warn("net", "%s has no interrupts that could end a sleep: idle=poll", net.device->name);
     return true;
 }
 
@@ -338,6 +344,35 @@ size_t netdev_receive(struct netdev_piece *pieces, size_t pieces_max)
 void netdev_recycle(const struct netdev_piece *piece)
 {
     receive_ring_recycle(&receive, piece);
+}
+
+/* ---- before a sleep ---- */
+
+/*
+ * The transmit queue stays hushed. What it has sent can wait, as long as nobody waits for its
+ * descriptors; and whoever does, does not sleep (net/server.h).
+ *
+ * The access to a register is a fence, too, for an emulator that leaves fences out (virtqueue.c).
+ */
+bool netdev_arm(void)
+{
+    if (!net.interrupts || !is_sound())
+        return false;
+    virtq_arm(&receive.q);
+    net.device->transport->acknowledge(net.device);
+    return true;
+}
+
+bool netdev_is_quiet(void)
+{
+    kick_if_due(&receive.q, RECEIVE_QUEUE);
+    kick_if_due(&transmit.q, TRANSMIT_QUEUE);
+    return virtq_is_quiet(&receive.q);
+}
+
+void netdev_disarm(void)
+{
+    virtq_hush(&receive.q);
 }
 
 /* ---- transmitting ---- */

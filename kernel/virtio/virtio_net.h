@@ -4,7 +4,8 @@
  *     virtio_net.c     finding and starting the device, transmitting, recovery
  *     receive_ring.c   receiving
  *
- * One receive queue, one transmit queue, no control queue, no interrupts.
+ * One receive queue, one transmit queue, no control queue; interrupts of the receive queue, to end
+ * a sleep, if that is possible (kernel/plat/sleep.h) when netdev_init() is called.
  */
 #pragma once
 

@@ -5,7 +5,8 @@
  *     common   status, features, queues        notify   a register for each queue to kick it
  *     isr      interrupt status, not used      device   the device's own configuration
  *
- * Interrupts: MSI-X stays off, INTx is disabled in the command register, the queues ask for none.
+ * Interrupts: INTx is disabled in the command register. MSI-X is switched on when a queue is to end
+ * sleeps, with one message for all such queues: the first entry of its table.
  */
 #include "kernel/virtio/virtio_pci.h"
 
@@ -15,6 +16,7 @@
 #include "kernel/mem/memory.h"
 #include "kernel/plat/log.h"
 #include "kernel/plat/pci.h"
+#include "kernel/plat/sleep.h"
 
 #define DEVICES_MAX 16 /* known at once */
 
@@ -36,6 +38,17 @@
 #define CONFIG_BYTES          256
 
 #define CAPS_MAX              16
+
+/* The capability of MSI-X (PCI 3.0, 6.8.2), and an entry of its table. */
+#define MSIX_CONTROL    2
+#define MSIX_TABLE      4
+#define MSIX_TABLE_BAR  7u /* bits of it; the rest is an offset */
+#define MSIX_ENABLED    0x8000
+#define MSIX_ALL_MASKED 0x4000
+
+struct msix_entry {
+    uint32_t address, address_high, data, control;
+};
 
 /* QEMU's largest, notify, is 4 MiB with a page for each of 1,024 queues. */
 #define STRUCTURE_BYTES_MAX (16u << 20)
@@ -75,6 +88,7 @@ struct virtio_pci {
     volatile uint8_t *config; /* NULL when the device has none */
     uint32_t config_bytes;
     volatile uint16_t *queue_notify[QUEUES_MAX];
+    bool has_message; /* MSI-X is on */
 };
 
 static struct virtio_pci devices[DEVICES_MAX];
@@ -157,6 +171,58 @@ static void notify(struct virtio_device *device, uint16_t index)
     *of(device)->queue_notify[index] = index; /* 4.1.5.2 */
 }
 
+/* Its MSI-X table; NULL when it has none that can be reached. */
+static volatile struct msix_entry *map_msix_table(const struct pci_device *function, uint8_t cap)
+{
+    const uint32_t table = pci_read32(function, (uint8_t)(cap + MSIX_TABLE));
+    const uint32_t offset = table & ~MSIX_TABLE_BAR;
+    uint64_t address;
+
+    if (!pci_memory_bar(function, table & MSIX_TABLE_BAR, &address) ||
+        address > UINT64_MAX - offset - sizeof(struct msix_entry))
+        return NULL;
+    return memory_map_device(address + offset, sizeof(struct msix_entry));
+}
+
+static bool enable_msix(const struct pci_device *function)
+{
+    const struct sleep_message message = sleep_message();
+    uint8_t cap;
+
+    if (pci_capabilities(function, PCI_CAPABILITY_MSIX, &cap, 1) == 0)
+        return false;
+    volatile struct msix_entry *const entry = map_msix_table(function, cap);
+    if (entry == NULL)
+        return false;
+    entry->address = message.address;
+    entry->address_high = 0;
+    entry->data = message.data;
+    entry->control = 0; /* not masked */
+    const uint8_t control = (uint8_t)(cap + MSIX_CONTROL);
+    const uint16_t value = pci_read16(function, control);
+    pci_write16(function, control, (uint16_t)((value | MSIX_ENABLED) & ~MSIX_ALL_MASKED));
+    return true;
+}
+
+static bool route_interrupt(struct virtio_device *device, uint16_t index)
+{
+    struct virtio_pci *const pci = of(device);
+
+    if (!pci->has_message)
+        pci->has_message = enable_msix(&pci->function);
+    if (!pci->has_message)
+        return false;
+    pci->common->queue_select = index;
+    pci->common->queue_msix_vector = 0;
+    return pci->common->queue_msix_vector == 0; /* 4.1.5.1.2.2 */
+}
+
+/* A message needs none. */
+static void acknowledge(struct virtio_device *device)
+{
+    (void)read_status(device);
+}
+
 static uint32_t config_generation(struct virtio_device *device)
 {
     return of(device)->common->config_generation;
@@ -180,6 +246,8 @@ static const struct virtio_transport transport = {
     .queue_size_max = queue_size_max,
     .queue_enable = queue_enable,
     .notify = notify,
+    .route_interrupt = route_interrupt,
+    .acknowledge = acknowledge,
     .config_generation = config_generation,
     .config_read = config_read,
 };

@@ -29,9 +29,10 @@
  * lies in that range exactly when it has not seen everything. The price is a kick too many
  * now and then, when a device went to sleep and woke by itself.
  *
- * Interrupts are never wanted. Without EVENT_IDX avail->flags says so. With it the flag must be 0
- * and the device interrupts when used->idx passes used_event (2.7.7.1): so used_event is kept
- * 0x2000 to 0x8000 entries ahead, more than any ring can advance between two looks.
+ * Interrupts are wanted only before a sleep (virtq_arm()). Without EVENT_IDX avail->flags says so.
+ * With it the flag must be 0 and the device interrupts when used->idx passes used_event (2.7.7.1):
+ * so used_event is kept 0x2000 to 0x8000 entries ahead, more than any ring can advance between two
+ * looks; and before a sleep it is the next entry.
  *
  * Barriers on x86: stores stay in order and loads stay in order, so release and acquire cost
  * nothing but keep the compiler in order; only the store-load pair above needs an instruction.
@@ -74,9 +75,7 @@ void virtq_init(struct virtq *q, void *memory, uint16_t size, bool event_idx)
     q->free_count = size;
     for (uint16_t i = 0; i < size; i++)
         q->next[i] = (uint16_t)((i + 1) & q->mask);
-    if (!event_idx)
-        q->avail->flags = AVAIL_NO_INTERRUPT;
-    virtq_postpone_interrupts(q);
+    virtq_hush(q);
 }
 
 __attribute__((noinline)) void virtq_break(struct virtq *q, const char *why)
@@ -90,4 +89,20 @@ void virtq_postpone_interrupts(struct virtq *q)
     q->used_event = (uint16_t)(q->used_next + USED_EVENT_AHEAD);
     /* Without EVENT_IDX nobody reads it. */
     __atomic_store_n(&q->avail->ring[q->size], q->used_event, __ATOMIC_RELAXED);
+}
+
+void virtq_arm(struct virtq *q)
+{
+    if (q->event_idx)
+        __atomic_store_n(&q->avail->ring[q->size], q->used_next, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&q->avail->flags, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* 2.7.7.1: before used->idx is looked at again */
+}
+
+void virtq_hush(struct virtq *q)
+{
+    if (!q->event_idx)
+        __atomic_store_n(&q->avail->flags, AVAIL_NO_INTERRUPT, __ATOMIC_RELAXED);
+    virtq_postpone_interrupts(q);
 }

@@ -91,6 +91,22 @@ void virtq_break(struct virtq *q, const char *why);
 void virtq_postpone_interrupts(struct virtq *q);
 
 /*
+ * The device is to interrupt when it uses the next entry, until virtq_hush(). What it has used
+ * before, it may not tell of any more: look again (virtq_is_quiet()).
+ */
+void virtq_arm(struct virtq *q);
+
+/* No interrupts any more. */
+void virtq_hush(struct virtq *q);
+
+/* True if there is no used entry, and no fault. Other than virtq_used_count() it may be called
+   while the queue is armed. */
+static inline bool virtq_is_quiet(const struct virtq *q)
+{
+    return __atomic_load_n(&q->used->idx, __ATOMIC_ACQUIRE) == q->used_next && q->fault == NULL;
+}
+
+/*
  * Shows the device what was offered since the last call. The full fence stands between this
  * store and the loads of virtq_kick_due().
  */

@@ -32,6 +32,7 @@
 #define clock_settle             VCLOCK(clock_settle)
 #define clock_ns                 VCLOCK(clock_ns)
 #define clock_wall               VCLOCK(clock_wall)
+#define clock_tsc_cycles         VCLOCK(clock_tsc_cycles)
 #define clock_follow_rtc         VCLOCK(clock_follow_rtc)
 
 static uint64_t fake_tsc(void);

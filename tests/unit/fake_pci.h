@@ -27,6 +27,7 @@
 #define pci_write16       VPCI(pci_write16)
 #define pci_capabilities  VPCI(pci_capabilities)
 #define pci_memory_bar    VPCI(pci_memory_bar)
+#define sleep_message     VPCI(sleep_message)
 
 static uint8_t fake_in8(uint16_t port);
 static uint16_t fake_in16(uint16_t port);
@@ -141,6 +142,11 @@ void *VPCI(memory_map_device)(uint64_t address, size_t bytes)
     return bar_memory + (low - BAR_ADDRESS);
 }
 
+struct sleep_message VPCI(sleep_message)(void)
+{
+    return (struct sleep_message){.address = 0xfee05000, .data = 0xf0, .apic_id = 5};
+}
+
 /* ---- a bus to look at ---- */
 
 static inline struct function *add_function(uint8_t at_bus, uint8_t slot, uint8_t function,
@@ -184,6 +190,14 @@ static inline struct function *add_net(uint8_t at_bus, uint8_t slot)
     add_cap(f, 0x68, 0x00, CAP_NOTIFY, 4, 0x2000, 0x1000);
     f->config[PCI_BAR0 / 4 + 4] = BAR_ADDRESS | 0xc;
     return f;
+}
+
+/* MSI-X, its table at an offset in a BAR: the last of the capabilities. */
+static inline void add_msix(struct function *f, uint8_t bar, uint32_t offset)
+{
+    set_byte(f, 0x69, 0x7c);
+    f->config[0x7c / 4] = PCI_CAPABILITY_MSIX | 0x4002u << 16; /* all of its three masked */
+    f->config[0x7c / 4 + 1] = offset | bar;
 }
 
 static inline struct function *add_bridge(uint8_t at_bus, uint8_t slot, uint8_t to_bus)

@@ -41,6 +41,10 @@
 #define netdev_transmit_space VNET(netdev_transmit_space)
 #define netdev_transmitted    VNET(netdev_transmitted)
 #define netdev_flush          VNET(netdev_flush)
+#define netdev_arm            VNET(netdev_arm)
+#define netdev_is_quiet       VNET(netdev_is_quiet)
+#define netdev_disarm         VNET(netdev_disarm)
+#define sleep_is_possible     VNET(sleep_is_possible)
 #define receive_ring_init     VNET(receive_ring_init)
 #define receive_ring_start    VNET(receive_ring_start)
 #define receive_ring_reclaim  VNET(receive_ring_reclaim)
@@ -75,6 +79,8 @@ static struct {
     struct virtio_device device;
     bool present, resets, accepts;
     bool enables[2]; /* a queue */
+    bool sleep_is_possible, routes;
+    unsigned routed[2], acknowledged; /* how often; a queue's interrupts while it is set up */
     uint8_t status;
     uint8_t statuses[16]; /* as they were written */
     unsigned status_count;
@@ -149,6 +155,20 @@ static void fake_notify(struct virtio_device *device, uint16_t index)
     fake.queues[index].notified++;
 }
 
+static bool fake_route_interrupt(struct virtio_device *device, uint16_t index)
+{
+    (void)device;
+    if (fake.queues[index].size == 0) /* or it would be too late */
+        fake.routed[index]++;
+    return fake.routes;
+}
+
+static void fake_acknowledge(struct virtio_device *device)
+{
+    (void)device;
+    fake.acknowledged++;
+}
+
 static uint32_t fake_config_generation(struct virtio_device *device)
 {
     (void)device;
@@ -169,6 +189,8 @@ static const struct virtio_transport fake_transport = {
     .queue_size_max = fake_queue_size_max,
     .queue_enable = fake_queue_enable,
     .notify = fake_notify,
+    .route_interrupt = fake_route_interrupt,
+    .acknowledge = fake_acknowledge,
     .config_generation = fake_config_generation,
     .config_read = fake_config_read,
 };
@@ -191,6 +213,11 @@ size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t 
     (void)max;
     (void)seen;
     return 0;
+}
+
+bool sleep_is_possible(void)
+{
+    return fake.sleep_is_possible;
 }
 
 unsigned virtio_pci_buses(void)

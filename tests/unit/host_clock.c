@@ -275,3 +275,15 @@ TEST(clock_of_a_tsc_that_stands_still_stops_the_machine)
     CHECK(was_by("no clock"));
     CHECK_EQ(fake.pit_starts, 1);
 }
+
+TEST(clock_tells_how_many_cycles_a_time_is)
+{
+    set_up();
+    fake.leaf_max = CPUID_LEAF_TSC;
+    fake.tsc_leaf = (struct cpu_cpuid){.eax = 2, .ebx = 208, .ecx = 25000000};
+    CHECK(calibrates());
+    CHECK_EQ(clock_tsc_cycles(0), 0);
+    CHECK(clock_tsc_cycles(1000) >= 2600 && clock_tsc_cycles(1000) <= 2601);
+    CHECK(clock_tsc_cycles(4000000000) / 1000 >= 10400000 &&
+          clock_tsc_cycles(4000000000) / 1000 <= 10400010);
+}

@@ -5,6 +5,7 @@
 #define virtio_mmio_find   vmmio_find
 #define virtio_mmio_places vmmio_places
 #define virtio_mmio_parse  vmmio_parse
+#define ioapic_route       vmmio_ioapic_route
 
 #include "kernel/virtio/virtio_mmio.c"
 
@@ -12,7 +13,8 @@
 
 static _Alignas(4096) uint32_t windows_memory[3][WINDOW_BYTES_MIN / 4];
 static _Alignas(4096) uint32_t slots_memory[MICROVM_SLOTS][MICROVM_SLOT / 4];
-static bool pci_present;
+static bool pci_present, ioapic_has_lines;
+static unsigned line_routed;
 static unsigned log_lines, slots_mapped;
 
 void vmmio_log_line(enum log_level level, const char *subsystem, const char *format, ...)
@@ -32,6 +34,12 @@ void *vmmio_memory_map_device(uint64_t address, size_t bytes)
     assert(bytes <= sizeof(slots_memory) - offset);
     slots_mapped++;
     return (uint8_t *)slots_memory + offset;
+}
+
+bool vmmio_ioapic_route(unsigned line)
+{
+    line_routed = line;
+    return ioapic_has_lines;
 }
 
 bool vmmio_pci_is_present(void)
@@ -58,7 +66,8 @@ static void put_device(uint32_t *registers, uint32_t version, uint32_t id)
 static void add_window(unsigned index, uint32_t version, uint32_t id)
 {
     put_device(windows_memory[index], version, id);
-    windows[window_count++] = (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN};
+    windows[window_count++] =
+        (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN, 12 + index};
 }
 
 static struct virtio_device *find(enum virtio_id id, unsigned *seen)
@@ -80,6 +89,10 @@ TEST(virtio_mmio_words_are_parsed)
     CHECK(windows[1].base == 0xd0000000 && windows[1].bytes == 4096);
     CHECK(windows[2].base == 0xc0001000 && windows[2].bytes == 4096);
     CHECK(windows[3].base == 0xfeb00000 && windows[3].bytes == 512);
+    CHECK(windows[0].line == 12 && windows[2].line == 5 && windows[3].line == 0);
+    CHECK(virtio_mmio_parse("512@4096:0xffffffff", NULL));
+    CHECK(virtio_mmio_parse("512@4096:0x100000005", NULL));
+    CHECK(windows[5].line == NO_LINE && windows[6].line == NO_LINE);
 }
 
 TEST(virtio_mmio_words_that_are_malformed_are_refused)
@@ -204,7 +217,7 @@ TEST(virtio_mmio_has_room_for_a_device_in_every_place)
     CHECK(find(VIRTIO_ID_RNG, &count) != NULL);
     for (unsigned i = 0; i < WINDOWS_MAX; i++) {
         put_device(memory[i], VERSION_MODERN, VIRTIO_ID_NET);
-        windows[window_count++] = (struct window){(uintptr_t)memory[i], WINDOW_BYTES_MIN};
+        windows[window_count++] = (struct window){(uintptr_t)memory[i], WINDOW_BYTES_MIN, 5};
     }
     struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL && of(device)->registers == (uint8_t *)memory[0]);
@@ -283,4 +296,35 @@ TEST(virtio_mmio_selects_the_halves_of_features)
     registers[REG_QUEUE_SIZE_MAX / 4] = 5;
     CHECK_EQ(device->transport->queue_size_max(device, 2), 5);
     CHECK_EQ(registers[REG_QUEUE_SEL / 4], 2);
+}
+
+TEST(virtio_mmio_interrupts_by_the_line_it_was_named_with)
+{
+    unsigned count = 0;
+
+    set_up();
+    add_window(0, VERSION_LEGACY, VIRTIO_ID_NET);
+    add_window(1, VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    for (unsigned has = 0; has < 2; has++) {
+        ioapic_has_lines = has != 0;
+        line_routed = 0;
+        CHECK_EQ(device->transport->route_interrupt(device, 0), has != 0);
+        CHECK_EQ(line_routed, 13);
+    }
+    device->transport->acknowledge(device);
+    CHECK_EQ(windows_memory[1][REG_INTERRUPT_ACK / 4], 3);
+}
+
+TEST(virtio_mmio_has_no_interrupt_where_nobody_names_its_line)
+{
+    unsigned count = 0;
+
+    set_up();
+    pci_present = false;
+    ioapic_has_lines = true;
+    put_device(slots_memory[3], VERSION_MODERN, VIRTIO_ID_NET);
+    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    CHECK(device != NULL);
+    CHECK(!device->transport->route_interrupt(device, 0));
 }

@@ -247,3 +247,58 @@ TEST(virtio_pci_refuses_capabilities_and_registers_at_odd_places)
     common->queue_notify_off = 2;
     CHECK(device->transport->queue_enable(device, 0, &q));
 }
+
+/* ---- interrupts ---- */
+
+static bool routes(struct virtio_device *device, uint16_t index)
+{
+    return device->transport->route_interrupt(device, index);
+}
+
+TEST(virtio_pci_sends_the_message_that_ends_a_sleep)
+{
+    struct common *const common = (struct common *)bar_memory;
+    const uint32_t *const entry = (const uint32_t *)(bar_memory + 0x3000);
+    unsigned count;
+
+    set_up();
+    struct function *const f = add_net(0, 3);
+    add_msix(f, 4, 0x3000);
+    memset(bar_memory + 0x3000, 0xff, 32);
+    struct virtio_device *const device = find_net(&count);
+    CHECK_EQ(f->config[0x7c / 4] >> 16, 0x4002); /* nobody has asked yet */
+    common->queue_msix_vector = 0xffff;
+    CHECK(routes(device, 1));
+    CHECK_EQ(common->queue_select, 1);
+    CHECK_EQ(common->queue_msix_vector, 0);
+    CHECK(entry[0] == 0xfee05000 && entry[1] == 0 && entry[2] == 0xf0 && entry[3] == 0);
+    CHECK_EQ(entry[4], UINT32_MAX);
+    CHECK_EQ(f->config[0x7c / 4] >> 16, 0x8002);
+    /* Once the boot is over the configuration space is out of reach. */
+    bus.present = false;
+    common->queue_msix_vector = 0xffff;
+    CHECK(routes(device, 0));
+    CHECK_EQ(common->queue_msix_vector, 0);
+    device->transport->acknowledge(device);
+}
+
+TEST(virtio_pci_has_no_interrupt_without_a_table_that_can_be_reached)
+{
+    unsigned count;
+
+    for (unsigned fault = 0; fault < 3; fault++) {
+        set_up();
+        struct function *const f = add_net(0, 3);
+        if (fault == 1)
+            add_msix(f, 1, 0x3000); /* a BAR that does not exist */
+        if (fault == 2)
+            add_msix(f, 4, 0x3000); /* past the end of memory */
+        struct virtio_device *const device = find_net(&count);
+        CHECK(device != NULL);
+        if (fault == 2)
+            f->config[PCI_BAR0 / 4 + 4] = 0xfffff00c;
+        f->config[PCI_BAR0 / 4 + 5] = fault == 2 ? ~0u : 0;
+        CHECK(!routes(device, 0));
+        CHECK(fault == 0 || f->config[0x7c / 4] >> 16 == 0x4002);
+    }
+}

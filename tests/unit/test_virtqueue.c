@@ -176,6 +176,44 @@ TEST(virtqueue_never_asks_for_an_interrupt_without_event_idx)
     CHECK_EQ(q.avail->flags, 1);
 }
 
+/* By the device's rules: whether it interrupts for what it has used since `old`. */
+static bool interrupts(bool event_idx, uint16_t old)
+{
+    return event_idx ? need_event(q.avail->ring[SIZE], q.used->idx, old) : q.avail->flags == 0;
+}
+
+TEST(virtqueue_asks_for_an_interrupt_by_the_next_entry_while_armed)
+{
+    uint32_t len;
+
+    for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+        reset(event_idx != 0);
+        for (unsigned i = 0; i < 70000; i++) { /* the index goes round */
+            const uint16_t old = q.used->idx;
+            add_chain(1);
+            virtq_publish(&q);
+            virtq_arm(&q);
+            CHECK(virtq_is_quiet(&q));
+            device_look();
+            (void)device_return(0);
+            CHECK(interrupts(event_idx != 0, old));
+            CHECK(!virtq_is_quiet(&q));
+            virtq_hush(&q);
+            CHECK(!interrupts(event_idx != 0, old));
+            CHECK_EQ(virtq_used_count(&q), 1);
+            virtq_take_chain(&q, virtq_peek(&q, &len));
+        }
+    }
+}
+
+TEST(virtqueue_with_a_fault_is_not_quiet)
+{
+    reset(true);
+    CHECK(virtq_is_quiet(&q));
+    virtq_break(&q, "a reason");
+    CHECK(!virtq_is_quiet(&q));
+}
+
 TEST(virtqueue_kicks_exactly_when_the_event_is_among_the_unkicked)
 {
     reset(true);
