@@ -5,6 +5,7 @@
 
 #include "app/event/event.h"
 #include "app/http/endpoint.h"
+#include "app/idle.h"
 #include "app/page.h"
 #include "app/routes_metrics.h"
 #include "app/text/text.h"
@@ -163,6 +164,7 @@ static size_t print_metrics(void)
         .users_memory_used = users_memory_used(routes.stats.users),
         .users_memory_limit = users_memory_limit(routes.stats.users),
         .uptime_ns = server_batch_ns(),
+        .sleeps = idle_sleeps(),
         .store = routes.config.gate != NULL ? &routes.config.gate->counters : NULL,
     };
     const struct stats_snapshot stats = visible_stats();

@@ -14,6 +14,7 @@
 #include "app/aggregate/stats.h"
 #include "app/aggregate/users.h"
 #include "app/gate.h"
+#include "app/idle.h"
 #include "app/main_store.h"
 #include "app/pace.h"
 #include "app/routes.h"
@@ -25,6 +26,7 @@
 #include "kernel/plat/console.h"
 #include "kernel/plat/entropy.h"
 #include "kernel/plat/log.h"
+#include "kernel/plat/sleep.h"
 #include "kernel/plat/start.h"
 #include "kernel/time/clock.h"
 #include "kernel/virtio/virtio_blk.h"
@@ -66,6 +68,9 @@
 /* In the order of the option's choices. The second is for whoever wants to know if it boots. */
 enum after_boot { AFTER_BOOT_SERVE, AFTER_BOOT_STOP };
 
+/* Likewise. What there is to do when there is nothing to do. */
+enum when_idle { WHEN_IDLE_HALT, WHEN_IDLE_POLL };
+
 struct disk_option {
     enum store_choice choice;
     char serial[21]; /* for STORE_SERIAL */
@@ -81,6 +86,7 @@ static struct {
     uint64_t idle_ms, head_ms, body_ms, send_ms, linger_ms;
     uint64_t log_level;
     uint64_t after_boot; /* enum after_boot */
+    uint64_t when_idle;  /* enum when_idle */
 } options = {
     .port = 8080,
     .user_id_bytes = 16,
@@ -182,6 +188,12 @@ static const struct cmdline_option option_table[] = {
      .kind = CMDLINE_CHOICE,
      .choices = "serve|stop",
      .target = &options.after_boot},
+    {.name = "idle",
+     .value = "halt|poll",
+     .help = "poll: the processor is never halted, an idle machine takes all of it; halt",
+     .kind = CMDLINE_CHOICE,
+     .choices = "halt|poll",
+     .target = &options.when_idle},
     VIRTIO_MMIO_OPTION,
 };
 
@@ -366,6 +378,32 @@ static void look_for_connections_shortage(uint32_t limit, uint64_t now_ns)
                  QUIET_S, shortage_extent(&shortage));
 }
 
+/* ---- nothing to do ---- */
+
+/* Before the devices start: they are told how to end a sleep. */
+static void prepare_to_sleep(void)
+{
+    static const struct idle_machine machine = {
+        .arm = netdev_arm,
+        .is_quiet = netdev_is_quiet,
+        .sleep = sleep_for,
+        .disarm = netdev_disarm,
+        .now_ns = clock_ns,
+    };
+    idle_init(&machine);
+    if (options.when_idle == WHEN_IDLE_POLL || !sleep_init())
+        options.when_idle = WHEN_IDLE_POLL;
+}
+
+/* Sleeps when it may: not while something waits that no device tells of. */
+static void rest(uint64_t housekeeping_ns)
+{
+    const uint64_t now_ns = server_batch_ns();
+    if (options.when_idle == WHEN_IDLE_POLL || now_ns >= housekeeping_ns || console_is_sending() ||
+        !main_store_is_at_rest() || !idle_turn(now_ns, server_worked_ns(), server_due_ns()))
+        cpu_pause();
+}
+
 /* ---- running ---- */
 
 /* Says so once there is an address to be reached at. True when it has been said. */
@@ -395,7 +433,7 @@ static void serve(const struct server_config *config)
         if (server_poll())
             worked = true;
         else
-            cpu_pause();
+            rest(housekeeping_ns);
         const uint64_t now_ns = server_batch_ns();
         if (now_ns < housekeeping_ns)
             continue;
@@ -437,7 +475,10 @@ static void drain(void)
 int main(void)
 {
     struct server_config config;
-    if (!read_options() || !netdev_init())
+    if (!read_options())
+        return EXIT_FAILURE;
+    prepare_to_sleep();
+    if (!netdev_init())
         return EXIT_FAILURE;
     if (options.disk.choice != STORE_NONE)
         blockdev_init();
@@ -445,6 +486,8 @@ int main(void)
         return EXIT_FAILURE;
     button_init();
     clock_settle();
+    if (options.when_idle == WHEN_IDLE_HALT)
+        sleep_settle();
     kernel_boot_is_over();
     if (options.after_boot == AFTER_BOOT_STOP)
         return EXIT_SUCCESS;

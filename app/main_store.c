@@ -159,6 +159,11 @@ bool main_store_poll(void)
     return state != GATE_FAILED;
 }
 
+bool main_store_is_at_rest(void)
+{
+    return !kept.is_there || store_is_at_rest();
+}
+
 bool main_store_finish(void)
 {
     const uint64_t end_ns = clock_ns() + FINISH_NS_MAX;

@@ -33,5 +33,8 @@ __attribute__((warn_unused_result)) bool main_store_recover(struct stats *stats)
 /* Before each server_poll(). False: the store has failed, and the machine is to stop. */
 bool main_store_poll(void);
 
+/* True if main_store_poll() has nothing to do until something is counted. */
+bool main_store_is_at_rest(void);
+
 /* Waits for the disk to take what is left. False: it has not. */
 __attribute__((warn_unused_result)) bool main_store_finish(void);

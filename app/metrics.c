@@ -343,6 +343,8 @@ static void put_machine(struct text *text, const struct metrics_machine *machine
         {"tally_transmitted_bytes_total", "counter", "Bytes of them.", machine->transmitted_bytes},
         {"tally_kicks_total", "counter", "Times that the device was told to look at a ring.",
          machine->kicks},
+        {"tally_sleeps_total", "counter", "Times that the processor was halted for want of work.",
+         machine->sleeps},
         {"tally_dropped_frames_total", "counter", "Frames refused before TCP saw them.",
          machine->dropped_frames},
         {"tally_memory_short_total", "counter", "Buffers that TCP did not get.",

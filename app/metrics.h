@@ -86,6 +86,7 @@ struct metrics_machine {
     uint64_t longest_turn_frames; /* received in the turn that took longest_turn_ns */
     uint64_t pool_blocks_free[METRICS_POOLS];
     uint64_t users_limit, users_memory_used, users_memory_limit; /* bytes */
+    uint64_t sleeps;
     uint64_t uptime_ns, busy_ns, longest_turn_ns;
     const struct store_counters *store; /* NULL: there is none */
 };

@@ -32,6 +32,7 @@
 static struct {
     uint32_t address;    /* that the connections there are use */
     bool worked;         /* the last turn did something */
+    uint64_t worked_ns;  /* when one that did was over */
     size_t frames;       /* that it received */
     bool output_is_left; /* server_is_drained() has seen some */
 } loop;
@@ -143,8 +144,10 @@ bool server_poll(void)
 {
     const uint64_t now_ns = clock_ns();
     const uint64_t passed_ns = now_ns - server.batch_ns;
-    if (loop.worked)
+    if (loop.worked) {
         count_turn(passed_ns);
+        loop.worked_ns = now_ns;
+    }
     server.ran_ns += passed_ns < PAUSE_NS ? passed_ns : PAUSE_NS;
     server.batch_ns = now_ns;
     server.answered = false;
@@ -178,6 +181,16 @@ uint32_t server_address(void)
 uint64_t server_batch_ns(void)
 {
     return server.batch_ns;
+}
+
+uint64_t server_worked_ns(void)
+{
+    return loop.worked_ns;
+}
+
+uint64_t server_due_ns(void)
+{
+    return turns_are_due() ? server.batch_ns : timers_due_ns();
 }
 
 /* ---- shutting down ---- */

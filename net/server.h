@@ -97,6 +97,15 @@ uint32_t server_address(void);
 /* clock_ns() as read when the current batch began: what every event in it is dated with. */
 uint64_t server_batch_ns(void);
 
+/* When the last turn was over that received or sent something. */
+uint64_t server_worked_ns(void);
+
+/*
+ * When there will be a turn to take though nothing has come: a time that has passed if there is
+ * one now. Deadlines of connections are not in it: a turn each 100 ms or so sees to them.
+ */
+uint64_t server_due_ns(void);
+
 /* ---- in a handler ---- */
 
 /*

@@ -359,9 +359,14 @@ void store_finish(void)
     store.is_finishing = true;
 }
 
+bool store_is_at_rest(void)
+{
+    return store.phase == PHASE_IDLE && store.is_sealed && !is_dirty();
+}
+
 bool store_is_clean(void)
 {
-    return store.is_finishing && store.phase == PHASE_IDLE && store.is_sealed && !is_dirty();
+    return store.is_finishing && store_is_at_rest();
 }
 
 void store_get_counters(struct store_counters *counters)

@@ -118,6 +118,17 @@ __attribute__((noinline)) static void run_tick(uint64_t tick)
         etharp_tmr();
 }
 
+uint64_t timers_due_ns(void)
+{
+    if (server.batch_ns >= timers.due_ns)
+        return timers.due_ns;
+    for (unsigned i = 0; i < SLICES; i++) {
+        if (!list_is_alone(&timers.slices[i]))
+            return timers.due_ns;
+    }
+    return UINT64_MAX;
+}
+
 bool timers_run(void)
 {
     if (server.batch_ns < timers.due_ns)

@@ -280,17 +280,25 @@ void turns_retry(void)
     }
 }
 
+static bool is_due(const struct server_conn *held)
+{
+    return held != NULL && (int32_t)(server.released - held->held_until) >= 0;
+}
+
 void turns_release(void)
 {
     struct server_conn *conn;
     for (size_t left = LWIP_MIN(link_space(RELEASES_MAX), RELEASES_MAX);
-         left > 0 && (conn = deadlines_oldest(DEADLINE_HELD)) != NULL &&
-         (int32_t)(server.released - conn->held_until) >= 0;
-         left--) {
+         left > 0 && is_due(conn = deadlines_oldest(DEADLINE_HELD)); left--) {
         conn->hold = HOLD_RELEASED;
         deadlines_become(conn, DEADLINE_RESUMING);
         conns_touch(conn);
     }
+}
+
+bool turns_are_due(void)
+{
+    return !list_is_alone(&turn.retries) || is_due(deadlines_oldest(DEADLINE_HELD));
 }
 
 /* Sends our FIN once nothing is left to be read or answered. */

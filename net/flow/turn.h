@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "net/core/conn.h"
@@ -32,6 +33,9 @@ void turns_release(void);
 
 /* Tries again what had no memory, or no descriptors. Before the batch. */
 void turns_retry(void);
+
+/* True if there is something to be tried again, or released, in the next batch. */
+bool turns_are_due(void);
 
 /* Closes an idle connection, which is gone for the application at once. */
 void turn_retire(struct server_conn *conn);

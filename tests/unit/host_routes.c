@@ -3,6 +3,7 @@
 
 #include "app/event/event.h"
 #include "app/http/http.h"
+#include "app/idle.h"
 #include "tests/test.h"
 #include "tests/unit/routes_rig.h"
 
@@ -237,6 +238,37 @@ TEST(routes_give_each_counter_its_metric)
     rig_open();
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         CHECK(rig_metrics_say(lines[i]));
+}
+
+static bool yes(void)
+{
+    return true;
+}
+
+static void no_time_passes(uint64_t ns)
+{
+    (void)ns;
+}
+
+static void nothing(void)
+{
+}
+
+static uint64_t at_no_time(void)
+{
+    return 0;
+}
+
+TEST(routes_tell_how_often_the_machine_slept)
+{
+    static const struct idle_machine machine = {yes, yes, no_time_passes, nothing, at_no_time};
+
+    idle_init(&machine);
+    for (unsigned i = 0; i < 2; i++)
+        CHECK(idle_turn(IDLE_POLL_NS_MAX, 0, UINT64_MAX));
+    rig_start(10);
+    rig_open();
+    CHECK(rig_metrics_say("\ntally_sleeps_total 2\n"));
 }
 
 /* ---- errors ---- */
