@@ -53,6 +53,7 @@ static struct {
     struct netdev_info info;
     struct netdev_counters counters;
     bool link_up, stalled;
+    bool armed, mute, interrupted;
     unsigned link_looks;
     unsigned scatter;
     uint64_t now_ns, random;
@@ -203,6 +204,7 @@ bool fake_netdev_arrive(const void *frame, size_t len, bool checksum_valid)
         add_piece((const uint8_t *)frame + offset, here, first + i, count, offset + here < len,
                   i == 0 && checksum_valid && fake.config.receive_checksum);
     }
+    fake.interrupted = fake.interrupted || (fake.armed && !fake.mute);
     fake.newest_bytes = fake.arrived[newest].bytes;
     for (unsigned i = 0; i < buffers; i++)
         fake.owned[first + i] = false;
@@ -244,6 +246,35 @@ void netdev_recycle(const struct netdev_piece *piece)
         memset(buffer_at(i), 0xa5, fake.config.receive_buffer_bytes);
         fake.to_own[i] = true;
     }
+}
+
+/* ---- before a sleep ---- */
+
+bool netdev_arm(void)
+{
+    fake.armed = true;
+    fake.interrupted = false;
+    return true;
+}
+
+bool netdev_is_quiet(void)
+{
+    return fake.arrived_count == 0;
+}
+
+void netdev_disarm(void)
+{
+    fake.armed = false;
+}
+
+bool fake_netdev_has_interrupted(void)
+{
+    return fake.interrupted;
+}
+
+void fake_netdev_mute(bool mute)
+{
+    fake.mute = mute;
 }
 
 /* ---- transmitting ---- */

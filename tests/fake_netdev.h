@@ -64,6 +64,14 @@ unsigned fake_netdev_link_looks(void);
 unsigned fake_netdev_receive_free(void);
 unsigned fake_netdev_transmit_held(void);
 
+/* ---- interrupts ---- */
+
+/* There was one since the last netdev_arm(). */
+bool fake_netdev_has_interrupted(void);
+
+/* While true, the device breaks its contract: it does not interrupt. */
+void fake_netdev_mute(bool mute);
+
 /* ---- time, chance, the log ---- */
 
 void fake_clock_advance_ns(uint64_t ns);

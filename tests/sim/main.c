@@ -24,6 +24,7 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/prng.h"
+#include "tests/sim/rest.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/world.h"
 
@@ -35,6 +36,7 @@
 
 #define TWICE            5   /* seeds of a range that are run twice more */
 #define COOKIES_IN       100 /* of so many seeds, some see a client come in by a SYN cookie */
+#define BLIND_IN         10  /* of so many seeds, some see what the mutant of rest.h loses */
 
 struct sim_shared *sim_shared;
 bool sim_tracing;
@@ -134,6 +136,8 @@ static void start(struct job *job, uint64_t seed)
     if (job->pid > 0)
         return;
     sim_shared = job->shared;
+    if (rest_is_blind && freopen("/dev/null", "w", stdout) == NULL)
+        _exit(1);
     alarm(SECONDS_A_SEED);
     world_run(seed, runner.chaos_steps);
     if (sim_tracing)
@@ -269,6 +273,23 @@ static void run_twice(uint64_t seed)
     runner.failed++;
 }
 
+/* What the check of lost wake-ups is worth. */
+static void run_mutant(void)
+{
+    const uint64_t passed = runner.passed, failed = runner.failed;
+    bool is_noticed = false;
+    rest_is_blind = true;
+    for (uint64_t n = 0; n < BLIND_IN && !is_noticed; n++) {
+        (void)run_one(nth_seed(n));
+        is_noticed = runner.failed > failed;
+    }
+    rest_is_blind = false;
+    runner.passed = passed;
+    runner.failed = failed + !is_noticed;
+    if (!is_noticed)
+        printf("FAILED: without the last look before a sleep, no wake-up is lost\n");
+}
+
 static int run_range(uint64_t first, uint64_t count)
 {
     const double begin = seconds_now();
@@ -278,6 +299,7 @@ static int run_range(uint64_t first, uint64_t count)
         wait_for_one();
     for (uint64_t i = 0; i < TWICE && i < count; i++)
         run_twice(nth_seed(first + i));
+    run_mutant();
     if (count >= COOKIES_IN && runner.total.cookies_accepted == 0) {
         printf("FAILED: nobody came in by a SYN cookie\n");
         runner.failed++;

@@ -43,6 +43,8 @@ static void draw_appliance(void)
     if (profile.receive_ring < 256) /* as of the real one, half must take the largest frame */
         profile.receive_buffer_bytes = 4032;
     profile.scatter = perhaps(300, 1, 8);
+    profile.sleeps = prng_permille(700);
+    profile.mute = profile.sleeps && prng_permille(100);
 }
 
 static void draw_wire(bool in_peace)
@@ -114,7 +116,7 @@ void profile_draw(void)
                               profile.corrupt == 0 && profile.truncate == 0;
     const bool machine_is_good = profile.hoards == 0 && profile.stalls == 0 &&
                                  profile.link_downs == 0 && profile.pauses == 0 &&
-                                 profile.jumps == 0 && profile.refusals == 0;
+                                 profile.jumps == 0 && profile.refusals == 0 && !profile.mute;
     profile.all_fit = profile.honest + profile.others + 2 <= profile.connections_max;
     profile.demands_progress = profile.jumps == 0 && (profile.all_fit || !others_hold_slots());
     profile.orderly = wire_is_good && machine_is_good;
@@ -152,6 +154,8 @@ void profile_print(void)
     printf("device: checksums out %d in %d, rings out %u in %u of %u bytes, scatter %u\n",
            profile.transmit_checksum, profile.receive_checksum, profile.transmit_ring,
            profile.receive_ring, profile.receive_buffer_bytes, profile.scatter);
+    printf("idle: %s%s\n", profile.sleeps ? "sleeps" : "polls",
+           profile.mute ? ", but the device does not interrupt" : "");
     printf("wire: delay %u jitter %u quantum %u us; ppm: loss %u repeat %u reorder %u corrupt %u "
            "truncate %u; %u hosts, far %u\n",
            profile.delay_us, profile.jitter_us, profile.quantum_us, profile.loss, profile.repeat,

@@ -52,6 +52,7 @@ struct profile {
     uint32_t ticks;           /* lwIP's, likewise */
     bool transmit_checksum, receive_checksum;
     unsigned transmit_ring, receive_ring, receive_buffer_bytes, scatter;
+    bool sleeps, mute; /* when idle; the device does not interrupt */
 
     /* The wire. Rates in millionths of frames. */
     uint32_t delay_us, jitter_us, quantum_us;

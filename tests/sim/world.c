@@ -20,6 +20,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/prng.h"
 #include "tests/sim/profile.h"
+#include "tests/sim/rest.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/wire.h"
 
@@ -71,6 +72,7 @@ static void start_device(void)
     device.receive_buffer_bytes = profile.receive_buffer_bytes;
     fake_netdev_reset(&device);
     fake_netdev_scatter(profile.scatter);
+    fake_netdev_mute(profile.mute);
     fake_entropy_seed(prng_next());
     fake_clock_advance_ns(profile.clock_offset_ns);
     tcp_ticks = profile.ticks;
@@ -221,7 +223,8 @@ static uint64_t earliest(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static void step(void)
+/* To the next event, and what comes of it at the machine's end of the wire. */
+static void pass_time(void)
 {
     uint64_t next_ns = earliest(wire_next_ns(), earliest(clients_next_ns(), abuse_next_ns()));
     next_ns = earliest(next_ns, now_ns + STEP_NS_MAX);
@@ -235,14 +238,32 @@ static void step(void)
     faults_run(step_ns);
     deliver_to_server();
     abuse_run();
-    for (unsigned polls = prng_range(1, 3); polls > 0 && !faults_machine_is_paused(); polls--)
-        (void)server_poll();
-    if (sim_shared->steps % INSIDE_EVERY == 0 && !faults_machine_is_paused())
-        inside_check(&start.config);
+}
+
+static void run_others(void)
+{
     take_from_server();
     deliver_to_clients();
     clients_run();
     check_always();
+}
+
+/* While the machine sleeps. */
+static void step_without_machine(void)
+{
+    pass_time();
+    run_others();
+}
+
+static void step(void)
+{
+    pass_time();
+    for (unsigned polls = prng_range(1, 3); polls > 0 && !faults_machine_is_paused(); polls--)
+        if (!server_poll() && profile.sleeps)
+            rest_turn();
+    if (sim_shared->steps % INSIDE_EVERY == 0 && !faults_machine_is_paused())
+        inside_check(&start.config);
+    run_others();
 }
 
 static void be_empty(void)
@@ -263,6 +284,7 @@ void world_run(uint64_t seed, uint64_t chaos_steps)
     if (sim_tracing)
         profile_print();
     start_appliance();
+    rest_begin(step_without_machine);
     note_levels();
     clients_begin();
 
