@@ -69,8 +69,10 @@ TEST(memory_says_who_wanted_too_much)
     CHECK(panics(take_too_much, &bytes, "the moon"));
 }
 
-#define LOCAL_APIC               0xfee00000ULL
-#define LOCAL_APIC_VERSION_BYTES 0x30
+/* The I/O APIC; a test of virtio may have mapped it. Behind it is nothing, as a rule. */
+#define IO_APIC              0xfec00000ULL
+#define IO_APIC_WINDOW_BYTES 0x10
+#define BEHIND_IT            0xfec20000ULL
 
 static void map_device(void *argument)
 {
@@ -79,15 +81,19 @@ static void map_device(void *argument)
 
 TEST(memory_maps_devices_on_request)
 {
-    uint8_t *const apic = (uint8_t *)(uintptr_t)LOCAL_APIC;
+    uint8_t *const apic = (uint8_t *)(uintptr_t)IO_APIC;
+    uint8_t *const behind = (uint8_t *)(uintptr_t)BEHIND_IT;
 
-    CHECK(faults(read_byte, apic, 0));
-    CHECK(memory_map_device(LOCAL_APIC, 0x400) == apic);
-    CHECK(memory_map_device(LOCAL_APIC + 0x10, 4) == apic + 0x10);
+    CHECK(faults(read_byte, behind, 0));
+    CHECK(memory_map_device(BEHIND_IT, 0x400) == behind);
+    CHECK(!trap_probe(read_byte, behind, &trap));
+    CHECK(memory_map_device(IO_APIC, 0x400) == apic);
+    CHECK(memory_map_device(IO_APIC + 0x10, 4) == apic + 0x10);
 
-    const uint32_t version = *(volatile uint32_t *)(apic + LOCAL_APIC_VERSION_BYTES);
+    *(volatile uint32_t *)apic = 1; /* the register of its version: 0x11 or 0x20 */
+    const uint32_t version = *(volatile uint32_t *)(apic + IO_APIC_WINDOW_BYTES);
 
-    CHECK((version & 0xf0) == 0x10); /* SDM vol. 3, 11.4.8: an integrated APIC */
+    CHECK((version & 0xff) >= 0x11 && (version & 0xff) <= 0x20);
     CHECK(faults(execute, apic, TRAP_FAULT_PRESENT | TRAP_FAULT_FETCH));
     CHECK(faults(read_byte, apic + 4096, 0));
 }
