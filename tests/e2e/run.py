@@ -44,6 +44,7 @@ MODULES = [
     "test_load",
     "test_clock",
     "test_store",
+    "test_idle",
     "test_abuse_tcp",
     "test_abuse_flood",
     "test_abuse_wire",
@@ -59,7 +60,7 @@ MODULES = [
 ]
 # Where the processor, or the time that an exit takes, makes a difference.
 MODULES_UNDER_KVM = ["test_api", "test_edges", "test_connections", "test_limits", "test_load",
-                     "test_abuse_tcp", "test_boot", "test_clock"]
+                     "test_abuse_tcp", "test_boot", "test_clock", "test_idle"]
 
 
 def parse_arguments():
