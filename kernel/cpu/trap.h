@@ -1,8 +1,8 @@
 /*
  * Exceptions of the processor, but for those by which ring 3 calls ring 0 (kernel/ring0/ring0.h).
  * Of each of the 32 the console says what happened, with the registers and a backtrace, and the
- * machine ends with failure. None is expected: interrupts are off, and page faults are always
- * errors.
+ * machine ends with failure. None is expected: interrupts do not come here, and page faults are
+ * always errors.
  */
 #pragma once
 

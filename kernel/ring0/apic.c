@@ -48,7 +48,7 @@ static uint32_t read_register(enum reg reg)
                      : read_device(APIC_ADDRESS + REG_BYTES * reg);
 }
 
-static void write_register(enum reg reg, uint32_t value)
+static __attribute__((noinline)) void write_register(enum reg reg, uint32_t value)
 {
     if (is_x2apic)
         cpu_write_msr(MSR_X2APIC + reg, value);

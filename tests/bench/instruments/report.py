@@ -180,6 +180,20 @@ def _show_boot(boot):
     print(f"  smallest memory (1,000 conn, 75,000 users) {memory if memory else '-':>3} MiB")
 
 
+def _show_idle(idle):
+    _title("Asleep when idle, in the emulator, over a tap: idle=halt, idle=poll in turn")
+    share = " ".join(f"{100 * idle['share'][mode]:>9.2f} %" for mode in idle["share"])
+    print(f"  of a processor, without traffic     {share}")
+    for seconds, modes in idle["silence"].items():
+        for what in ("p50", "p99"):
+            times = " ".join(f"{value[what + '_ns'] / 1000:>8.0f} us" for value in modes.values())
+            print(f"  one request after {seconds:>5} s, {what}      {times}"
+                  f"   (of {modes['halt']['count']})")
+    for case, value in idle["rate"].items():
+        print(f"  requests a second,{_case(case)} {value['halt']:>9.0f}   {value['poll']:>9.0f}"
+              f"   {value['ratio']:.3f} x")
+
+
 def _show_churn(churn):
     _title("A connection for every request: requests in each second")
     for server, value in churn.items():
@@ -225,6 +239,8 @@ def show(results):
         _show_boot(results["boot"])
     if "durable" in results:
         _show_durable(results["durable"])
+    if "idle" in results:
+        _show_idle(results["idle"])
     if "churn" in results:
         _show_churn(results["churn"])
     if "growth" in results:
