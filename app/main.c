@@ -419,6 +419,17 @@ static bool announce(void)
     return true;
 }
 
+/* Of what was typed, as much as the console's FIFO holds: other keys must not hold a Ctrl-C up. */
+static bool ctrl_c_was_typed(void)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        const int key = console_read();
+        if (key < 0 || key == CTRL_C)
+            return key == CTRL_C;
+    }
+    return false;
+}
+
 static void serve(const struct server_config *config)
 {
     static struct pace console_pace = {.idle_ns = HOUSEKEEPING_NS};
@@ -450,7 +461,7 @@ static void serve(const struct server_config *config)
         if (pace_is_due(&button_pace, worked, now_ns) && button_pressed())
             return;
         if ((pace_is_due(&console_pace, worked, now_ns) || console_is_sending()) &&
-            console_read() == CTRL_C)
+            ctrl_c_was_typed())
             return;
         worked = false;
     }

@@ -96,8 +96,8 @@ class Suite:
     # ---- machines
 
     def machine(self, **options):
-        """A machine of its own, not started; use it in a with statement. The shared one is stopped:
-        it polls, and would take a processor from this one."""
+        """A machine of its own, not started; use it in a with statement. The shared one is stopped,
+        so that it takes no processor from this one."""
         self.stop_machines()
         return Machine(self.elf, **options)
 
