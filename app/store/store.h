@@ -100,7 +100,7 @@ void store_poll(uint64_t now_ns);
 /* The aggregate as of store_stable(). Changes only in store_poll(). */
 const struct stats_snapshot *store_snapshot(void);
 
-/* True if everything is stable and sealed: store_poll() has nothing to do until an event is counted. */
+/* True if all is stable and sealed: store_poll() has nothing to do until an event is counted. */
 bool store_is_at_rest(void);
 
 enum store_health {

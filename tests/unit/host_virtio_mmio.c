@@ -305,7 +305,7 @@ TEST(virtio_mmio_interrupts_by_the_line_it_was_named_with)
     set_up();
     add_window(0, VERSION_LEGACY, VIRTIO_ID_NET);
     add_window(1, VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     for (unsigned has = 0; has < 2; has++) {
         ioapic_has_lines = has != 0;
         line_routed = 0;
@@ -324,7 +324,7 @@ TEST(virtio_mmio_has_no_interrupt_where_nobody_names_its_line)
     pci_present = false;
     ioapic_has_lines = true;
     put_device(slots_memory[3], VERSION_MODERN, VIRTIO_ID_NET);
-    struct virtio_device *const device = virtio_mmio_find(VIRTIO_ID_NET, &count);
+    struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL);
     CHECK(!device->transport->route_interrupt(device, 0));
 }
