@@ -82,7 +82,7 @@ warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
 # would take away gcc's built-in memcpy and its like. Baseline x86-64: one image for all. Loops are
 # not made vectors: none of them is long and hot, and unrolled for SSE they are 600 instructions
 # more to be translated at boot by an emulator (the IDT's alone 560), and 1 % more a request.
-# Structures are copied and cleared by words of 8 bytes, not of SSE: see app/text/bytes.h.
+# Structures are copied and cleared by words of 8 bytes, not of SSE: see lib/bytes.h.
 guest_flags := -O2 -g -flto -std=gnu17 -m64 -mno-red-zone -fno-pic -no-pie -mcmodel=small \
 	-fstack-protector-strong -mstack-protector-guard=global -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-tree-vectorize \
@@ -152,7 +152,8 @@ fuzzers := $(addprefix build/fuzz/fuzz_,$(fuzz_names))
 fuzz_library := $(patsubst build/host/%,build/clang/%,$(host_library))
 fuzz_appliance := $(patsubst build/host/%,build/clang/%, \
 	$(filter-out build/host/app/store/% build/host/app/gate.c.o, \
-	$(filter build/host/net/% build/host/app/% build/host/lwip/%,$(host_library))))
+	$(filter build/host/net/% build/host/app/% build/host/kernel/lib/% build/host/lwip/%, \
+	$(host_library))))
 fuzz_objects := $(call objects,clang,$(sort $(wildcard tests/fuzz/*.c)) tests/fake_netdev.c \
 	tests/sim/frame.c tests/sim/inside.c)
 
@@ -348,12 +349,13 @@ load_objects := $(call objects,tools,$(sort $(wildcard tests/load/*.c)))
 abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
-	$(filter-out app/main%.c app/gate.c app/store/%,$(filter app/%,$(sources))))
+	$(filter-out app/main%.c app/gate.c app/store/%,$(filter app/% kernel/lib/%,$(sources))))
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	tests/load/workload.c kernel/plat/chacha.c kernel/plat/entropy.c \
-	$(filter-out app/main%.c app/gate.c app/store/%,$(filter net/% app/%,$(sources))) \
+	$(filter-out app/main%.c app/gate.c app/store/%, \
+	$(filter net/% app/% kernel/lib/%,$(sources))) \
 	$(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
 	$(init_objects) $(vhost_objects) $(native_objects)

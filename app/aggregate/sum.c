@@ -34,7 +34,7 @@
 #include <string.h>
 
 #include "app/text/bignum.h"
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define ADDS_BETWEEN_CARRIES 1000
 #define UNIT_EXPONENT        (-1075)             /* chunk[0] counts units of 2^-1075 */

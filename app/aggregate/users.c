@@ -52,7 +52,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define FIRST_SLOTS   1024u
 #define FIRST_BYTES   (FIRST_SLOTS * sizeof(uint64_t))

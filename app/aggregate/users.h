@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/aggregate/siphash.h"
+#include "kernel/lib/siphash.h"
 
 struct users; /* lives at the start of the memory given */
 

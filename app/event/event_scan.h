@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 /* RFC 8259 s.2. */
 static inline bool event_is_space(uint8_t byte)

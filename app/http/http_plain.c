@@ -6,7 +6,7 @@
 #include "app/http/http_plain.h"
 
 #include "app/http/http.h"
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define WORD              8
 #define BEHIND            16 /* bytes that may be read from the end of a line */

@@ -29,7 +29,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define MISSES_PER_REPLACEMENT 64
 #define DIGITS_MAX             5  /* of HTTP_BODY_BYTES_MAX */

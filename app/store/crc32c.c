@@ -5,7 +5,7 @@
  */
 #include "app/store/crc32c.h"
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define POLYNOMIAL 0x82f63b78u
 #define SLICES     8

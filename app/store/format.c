@@ -5,7 +5,7 @@
 
 #include "app/aggregate/users.h"
 #include "app/store/crc32c.h"
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define CRC_BYTES    ((uint32_t)sizeof(uint32_t))
 #define LENGTH_BYTES 2u

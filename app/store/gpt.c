@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "app/store/format.h"
-#include "app/text/bytes.h"
 #include "kernel/blockdev.h"
+#include "kernel/lib/bytes.h"
 
 #define TYPE_BYTES      16
 #define HEADER_BYTES    92

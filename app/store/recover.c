@@ -14,7 +14,7 @@
 #include "app/store/commit.h"
 #include "app/store/slots.h"
 #include "app/store/superblock.h"
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #define LENGTH_BYTES 2u
 #define CHUNK_BYTES  (128u << 10)

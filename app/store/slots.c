@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 /* What is remembered of each while all are compared. */
 struct seen {

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-#include "app/text/bytes.h"
 #include "kernel/blockdev.h"
+#include "kernel/lib/bytes.h"
 
 #define MIB            (1u << 20)
 #define SECONDS_SECTOR (FORMAT_COPY_AT / FORMAT_SECTOR_BYTES)

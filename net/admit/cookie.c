@@ -8,11 +8,13 @@
 
 #include <string.h>
 
+#include "kernel/lib/siphash.h"
 #include "kernel/netdev.h"
-#include "net/tcp/isn.h"
 
 #define ISSUED_NS          (8 * CLOCK_NS_PER_S)
 #define BELIEVED_NS        (16 * CLOCK_NS_PER_S)
+
+#define HASHED_BYTES       15 /* of two words: all but the highest, which is 0 */
 
 #define GENERATION_MASK    0x1u
 #define MSS_SHIFT          1
@@ -26,7 +28,7 @@
 static const uint16_t mss_of[MSS_MASK + 1] = {536, 1300, 1440, 1460};
 
 struct generation {
-    uint64_t key[2];
+    struct siphash_key key;
     uint64_t began_ns;
     bool exists;
     uint32_t used_count;
@@ -68,15 +70,18 @@ void cookies_init(uint32_t connections_max, void *memory)
 static uint64_t hash(const struct generation *generation, const struct cookie_peer *peer,
                      unsigned mss_index)
 {
-    return isn_hash_15(generation->key, peer->address | (uint64_t)peer->our_address << 32,
-                       peer->port | (uint64_t)mss_index << 16 | (uint64_t)peer->number << 24);
+    const uint64_t words[2] = {
+        peer->address | (uint64_t)peer->our_address << 32,
+        peer->port | (uint64_t)mss_index << 16 | (uint64_t)peer->number << 24,
+    };
+    return siphash24(&generation->key, words, HASHED_BYTES);
 }
 
 static void begin_generation(uint64_t now_ns)
 {
     cookies.current ^= 1;
     struct generation *const generation = &cookies.generations[cookies.current];
-    entropy_fill(generation->key, sizeof generation->key);
+    entropy_fill(&generation->key, sizeof generation->key);
     generation->began_ns = now_ns;
     generation->exists = true;
     generation->used_count = 0;

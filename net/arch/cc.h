@@ -11,7 +11,7 @@
 
 /*
  * x86 swaps two bytes by a rotation, which keeps flags; an emulator has to work those out first
- * (app/aggregate/siphash.c). So all four, and the upper two of them.
+ * (kernel/lib/siphash.c). So all four, and the upper two of them.
  */
 static inline uint16_t cc_htons(uint16_t x)
 {

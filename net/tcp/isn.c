@@ -13,14 +13,14 @@
 #define ABOVE_USED 64000u
 
 static struct {
-    uint64_t key[2];
+    struct siphash_key key;
     uint32_t used, given;
     bool stay_above, is_given;
 } isn;
 
 void isn_init(void)
 {
-    entropy_fill(isn.key, sizeof isn.key);
+    entropy_fill(&isn.key, sizeof isn.key);
     isn_choose_freely();
 }
 
@@ -55,7 +55,7 @@ u32_t isn_of_connection(const ip_addr_t *local, u16_t local_port, const ip_addr_
     memcpy(tuple + 8, &local_port, 2);
     memcpy(tuple + 10, &remote_port, 2);
 
-    uint32_t number = (uint32_t)(isn_hash(isn.key, tuple, sizeof tuple) + clock_ns() / TICK_NS);
+    uint32_t number = (uint32_t)(isn_hash(&isn.key, tuple, sizeof tuple) + clock_ns() / TICK_NS);
     if (isn.stay_above && (int32_t)(number - isn.used) <= 0)
         number = isn.used + ABOVE_USED;
     isn_choose_freely();

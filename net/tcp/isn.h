@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/lib/siphash.h"
+
 /* Draws the secret. */
 void isn_init(void);
 
@@ -26,8 +28,5 @@ void isn_choose(uint32_t number);
  */
 void isn_choose_freely(void);
 
-/* SipHash-2-4 of `len` bytes. */
-uint64_t isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);
-
-/* The same of 15 bytes, as they lie in two words; the highest byte of `second` is 0. */
-uint64_t isn_hash_15(const uint64_t key[2], uint64_t first, uint64_t second);
+/* F of RFC 6528. */
+uint64_t isn_hash(const struct siphash_key *key, const uint8_t *bytes, size_t len);

@@ -1,7 +1,7 @@
 #include "net/admit/cookie.h"
 
+#include "kernel/lib/siphash.h"
 #include "kernel/netdev.h"
-#include "net/tcp/isn.h"
 #include "tests/test.h"
 
 #define CONNECTIONS 64
@@ -102,10 +102,10 @@ TEST(cookie_is_good_for_8_to_16_seconds)
 /* Also just after the clock began, and not one that is made with a secret never drawn. */
 TEST(cookie_of_nobody_is_good_while_none_were_made)
 {
-    const uint64_t key[2] = {0, 0};
-    const uint32_t hash =
-        (uint32_t)isn_hash_15(key, somebody.address | (uint64_t)somebody.our_address << 32,
-                              somebody.port | (uint64_t)somebody.number << 24);
+    const struct siphash_key key = {0, 0};
+    const uint64_t words[2] = {somebody.address | (uint64_t)somebody.our_address << 32,
+                               somebody.port | (uint64_t)somebody.number << 24};
+    const uint32_t hash = (uint32_t)siphash24(&key, words, 15);
     start();
     for (uint32_t low = 0; low < 8; low++)
         CHECK(!cookie_is_good(&somebody, (hash & ~7u) | low, CLOCK_NS_PER_S, &mss));

@@ -84,15 +84,15 @@ static void end_hoard(void)
 
 /* ---- initial sequence numbers ---- */
 
-uint64_t __real_isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);
-uint64_t __wrap_isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len);
+uint64_t __real_isn_hash(const struct siphash_key *key, const uint8_t *bytes, size_t len);
+uint64_t __wrap_isn_hash(const struct siphash_key *key, const uint8_t *bytes, size_t len);
 
 /*
  * The hash is a number like any other; this one has the connection's numbers wrap soon. The clock
  * is out of them then, so that connections of one port begin alike: not where a port comes again,
  * for nothing else keeps a late segment of the old one from the new (RFC 6528 section 3).
  */
-uint64_t __wrap_isn_hash(const uint64_t key[2], const uint8_t *bytes, size_t len)
+uint64_t __wrap_isn_hash(const struct siphash_key *key, const uint8_t *bytes, size_t len)
 {
     const uint64_t hash = __real_isn_hash(key, bytes, len);
     if (!profile.habit[HABIT_ISN_WRAPS] || profile.habit[HABIT_PORT_REUSE])

@@ -1,4 +1,4 @@
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 #include "tests/test.h"
 

@@ -1,4 +1,4 @@
-#include "app/aggregate/siphash.h"
+#include "kernel/lib/siphash.h"
 #include "tests/test.h"
 
 #define LENGTHS 32

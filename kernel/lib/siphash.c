@@ -10,11 +10,11 @@
  * nobody asks for: the rotations are two thirds of the hash's time there. RORX touches no flag, and
  * is as fast as ROL on a processor, where it is BMI2's, and so must be asked for.
  */
-#include "app/aggregate/siphash.h"
+#include "kernel/lib/siphash.h"
 
 #include <cpuid.h>
 
-#include "app/text/bytes.h"
+#include "kernel/lib/bytes.h"
 
 bool siphash_by_rorx;
 
