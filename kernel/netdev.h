@@ -22,6 +22,8 @@
 #include "kernel/plat/log.h"
 #include "kernel/time/clock.h"
 
+#define ETHERNET_BYTES 14 /* of a frame's header: two addresses and a type */
+
 /* ---- what the device is; constant after netdev_init() but for the link ---- */
 
 struct netdev_info {

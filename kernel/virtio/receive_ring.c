@@ -34,9 +34,8 @@
 
 #include "kernel/virtio/virtio_net.h"
 
-#define SLOT_BYTES     RECEIVE_RING_SLOT_BYTES
-#define ETHERNET_BYTES 14u
-#define HEADER_BYTES   ((uint32_t)sizeof(struct virtio_net_header))
+#define SLOT_BYTES   RECEIVE_RING_SLOT_BYTES
+#define HEADER_BYTES ((uint32_t)sizeof(struct virtio_net_header))
 
 /* Idle slots that are worth a refill while the device has plenty. */
 #define REFILL_SLOTS 16

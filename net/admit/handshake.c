@@ -21,15 +21,11 @@
 #include "net/tcp/isn.h"
 #include "net/wire/checksum.h"
 #include "net/wire/ip_header.h"
+#include "net/wire/tcp_options.h"
 
-#define OPTION_END     0
-#define OPTION_NOP     1
-#define OPTION_MSS     2
-#define OPTION_MSS_LEN 4
+#define MSS_DEFAULT 536 /* RFC 9293 section 3.7.1: of a peer that tells none */
 
-#define MSS_DEFAULT    536 /* RFC 9293 section 3.7.1: of a peer that tells none */
-
-#define ANSWERS        160 /* at once: what a ring of 256 has to spare (link.c: RECEIVE_SPACE) */
+#define ANSWERS     160 /* at once: what a ring of 256 has to spare (link.c: RECEIVE_SPACE) */
 
 /* A SYN or a SYN-ACK. */
 struct syn_packet {
@@ -51,7 +47,7 @@ struct answer {
 
 _Static_assert(offsetof(struct answer, packet) - offsetof(struct answer, ethernet) ==
                        SIZEOF_ETH_HDR &&
-                   sizeof(struct syn_packet) == IP_HLEN + TCP_HLEN + OPTION_MSS_LEN,
+                   sizeof(struct syn_packet) == IP_HLEN + TCP_HLEN + TCP_OPTION_MSS_BYTES,
                "as on the wire");
 
 static struct {
@@ -139,18 +135,16 @@ void handshake_init(void)
 
 /* ---- the answer to a SYN ---- */
 
-/* guard.c has seen that the options are whole. */
 static uint16_t mss_told(const struct tcp_hdr *tcp)
 {
     const uint8_t *const options = (const uint8_t *)(tcp + 1);
     const size_t len = TCPH_HDRLEN_BYTES(tcp) - (size_t)TCP_HLEN;
-    size_t at = 0;
+    size_t bytes;
 
-    while (at < len && options[at] != OPTION_END) {
-        if (options[at] == OPTION_MSS && options[at + 1] == OPTION_MSS_LEN)
+    for (size_t at = 0; at < len && (bytes = tcp_option_bytes(options + at, len - at)) != 0;
+         at += bytes)
+        if (options[at] == TCP_OPTION_MSS && bytes == TCP_OPTION_MSS_BYTES)
             return (uint16_t)(options[at + 2] << 8 | options[at + 3]);
-        at += options[at] == OPTION_NOP ? 1 : options[at + 1];
-    }
     return MSS_DEFAULT;
 }
 

@@ -4,12 +4,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernel/netdev.h"
 #include "lwip/netif.h"
 #include "lwip/prot/ip4.h"
 #include "net/wire/guard.h"
 
-#define ETHERNET_BYTES 14
-#define SEGMENT_AT     (ETHERNET_BYTES + IP_HLEN)
+#define SEGMENT_AT (ETHERNET_BYTES + IP_HLEN)
 
 struct link_state {
     struct netif netif;

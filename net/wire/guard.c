@@ -3,17 +3,18 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "kernel/netdev.h"
 #include "lwip/def.h"
 #include "lwip/prot/tcp.h"
 #include "net/wire/checksum.h"
+#include "net/wire/tcp_options.h"
 
-#define ETHERNET_BYTES 14
-#define ARP_BYTES      28
-#define GROUP_ADDRESS  0x01 /* of a MAC address' first byte: nobody sends from one */
-#define IP_BYTES       20
-#define TCP_BYTES      20
-#define UDP_BYTES      8
-#define ICMP_BYTES     8
+#define ARP_BYTES     28
+#define GROUP_ADDRESS 0x01 /* of a MAC address' first byte: nobody sends from one */
+#define IP_BYTES      20
+#define TCP_BYTES     20
+#define UDP_BYTES     8
+#define ICMP_BYTES    8
 
 /* In network order, like FRAGMENT_MASK. */
 #define TYPE_IP       PP_HTONS(0x0800)
@@ -31,9 +32,6 @@
 
 /* More fragments, and the offset; "don't fragment" is none of our business. In network order. */
 #define FRAGMENT_MASK PP_HTONS(0x3fff)
-
-#define OPTION_END    0
-#define OPTION_NOP    1
 
 /* As it stands, and as a number. */
 static inline uint16_t get16(const uint8_t *bytes)
@@ -63,23 +61,12 @@ static bool header_sum_is_right(const uint8_t *ip)
     return checksum_fold(sum) == 0xffff;
 }
 
-/*
- * Each option but the two of one byte has a length, of at least 2, that ends within the header
- * (RFC 9293 section 3.1).
- */
 static bool options_are_whole(const uint8_t *options, size_t len)
 {
-    size_t at = 0;
-    while (at < len && options[at] != OPTION_END) {
-        if (options[at] == OPTION_NOP) {
-            at++;
-            continue;
-        }
-        if (at + 1 >= len || options[at + 1] < 2 || at + options[at + 1] > len)
-            return false;
-        at += options[at + 1];
-    }
-    return true;
+    size_t at = 0, bytes = 1;
+    while (at < len && (bytes = tcp_option_bytes(options + at, len - at)) != 0)
+        at += bytes;
+    return at == len || options[at] == TCP_OPTION_END;
 }
 
 static bool segment_is_sound(const uint8_t *tcp, size_t here)
