@@ -2,75 +2,35 @@
 
 #include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #include "app/text/text.h"
 
 /* ---- the date ---- */
 
-#define SECONDS_A_DAY   86400
-#define DAYS_A_400_YEAR 146097 /* the calendar's period */
-#define DAYS_A_CENTURY  36524  /* of the first three in a period; the last has a day more */
-#define DAYS_A_4_YEAR   1461   /* but for the last in a century, which has a day less */
-#define DAYS_A_YEAR     365
-
-struct civil {
-    unsigned year, month, day; /* month 1 to 12, day 1 to 31 */
-};
-
-/*
- * Years are counted from 1 March, so that the leap day is the last of its year, and from the year
- * 0, where a period of 400 years begins: the divisions then need no table of leap years. A period's
- * very last day (29 February of a year divisible by 400) would divide into a fifth century, and a
- * leap year's last into a fifth year: hence the two corrections.
- */
-static struct civil civil_from_days(int64_t days_since_1970)
-{
-    const uint64_t days = (uint64_t)(days_since_1970 + 719468); /* since 0000-03-01 */
-    unsigned rest = (unsigned)(days % DAYS_A_400_YEAR);
-    unsigned centuries = rest / DAYS_A_CENTURY;
-    centuries -= centuries / 4;
-    rest -= centuries * DAYS_A_CENTURY;
-    const unsigned fours = rest / DAYS_A_4_YEAR;
-    rest -= fours * DAYS_A_4_YEAR;
-    unsigned ones = rest / DAYS_A_YEAR;
-    ones -= ones / 4;
-    rest -= ones * DAYS_A_YEAR;
-
-    /* From March, months of 31, 30, 31, 30, 31 days repeat: 153 days; 5 * rest + 2 finds them. */
-    const unsigned month = (5 * rest + 2) / 153;
-    const unsigned day = rest - (153 * month + 2) / 5;
-    const unsigned year =
-        (unsigned)(days / DAYS_A_400_YEAR) * 400 + centuries * 100 + fours * 4 + ones;
-    return (struct civil){
-        .year = month < 10 ? year : year + 1,
-        .month = month < 10 ? month + 3 : month - 9,
-        .day = day + 1,
-    };
-}
-
 void response_date_set(struct response_date *date, int64_t unix_s)
 {
-    static const char weekdays[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
+    static const char weekdays[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     assert(unix_s >= 0 && unix_s < RESPONSE_DATE_END);
 
-    const int64_t days = unix_s / SECONDS_A_DAY;
-    const unsigned second = (unsigned)(unix_s % SECONDS_A_DAY);
-    const struct civil civil = civil_from_days(days);
+    const time_t seconds = unix_s;
+    struct tm tm;
+    (void)gmtime_r(&seconds, &tm);
     struct text text = text_begin(date->text, sizeof date->text);
-    text_put_bytes(&text, weekdays + days % 7 * 3, 3);
+    text_put_bytes(&text, weekdays + tm.tm_wday * 3, 3);
     text_put(&text, ", ");
-    text_put_padded(&text, civil.day, 2);
+    text_put_padded(&text, (uint64_t)tm.tm_mday, 2);
     text_put(&text, " ");
-    text_put_bytes(&text, months + (civil.month - 1) * 3, 3);
+    text_put_bytes(&text, months + tm.tm_mon * 3, 3);
     text_put(&text, " ");
-    text_put_padded(&text, civil.year, 4);
+    text_put_padded(&text, 1900u + (uint64_t)tm.tm_year, 4);
     text_put(&text, " ");
-    text_put_padded(&text, second / 3600, 2);
+    text_put_padded(&text, (uint64_t)tm.tm_hour, 2);
     text_put(&text, ":");
-    text_put_padded(&text, second / 60 % 60, 2);
+    text_put_padded(&text, (uint64_t)tm.tm_min, 2);
     text_put(&text, ":");
-    text_put_padded(&text, second % 60, 2);
+    text_put_padded(&text, (uint64_t)tm.tm_sec, 2);
     text_put(&text, " GMT");
     assert(text_len(&text) == RESPONSE_DATE_BYTES);
     date->known = true;

@@ -1,6 +1,7 @@
 #include "kernel/time/rtc.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "kernel/cpu/cpu.h"
 
@@ -55,26 +56,6 @@ static bool decode_hour(uint8_t raw, bool binary, bool hours_24, unsigned *hour)
     return true;
 }
 
-static unsigned days_in_month(unsigned year, unsigned month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const bool leap = year % 4 == 0 && year != 2100; /* of those that rtc_decode() takes */
-
-    return days[month - 1] + (month == 2 && leap ? 1u : 0u);
-}
-
-/* Days from 1970-01-01; years from 1970 on. */
-static int64_t days_since_epoch(unsigned year, unsigned month, unsigned day)
-{
-    int64_t days = (int64_t)(year - 1970) * 365;
-
-    days += (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400; /* leap days before this year */
-    days -= 1969 / 4 - 1969 / 100 + 1969 / 400;
-    for (unsigned m = 1; m < month; m++)
-        days += days_in_month(year, m);
-    return days + day - 1;
-}
-
 bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
 {
     const unsigned year_first = 2020, century_first = 19, century_last = 21;
@@ -91,10 +72,14 @@ bool rtc_decode(const struct rtc_registers *r, int64_t *unix_s)
     if (!decode_field(r->century, binary, century_first, century_last, &century))
         century = year < 69 ? 20 : 19;
     year += century * 100;
-    if (year < year_first || day > days_in_month(year, month))
-        return false;
-    *unix_s = days_since_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    return true;
+    struct tm tm = {.tm_sec = (int)second,
+                    .tm_min = (int)minute,
+                    .tm_hour = (int)hour,
+                    .tm_mday = (int)day,
+                    .tm_mon = (int)month - 1,
+                    .tm_year = (int)year - 1900};
+    *unix_s = timegm(&tm);
+    return year >= year_first && tm.tm_mday == (int)day; /* 31 April would be 1 May */
 }
 
 static uint8_t read_register(uint8_t index)
