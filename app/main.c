@@ -395,12 +395,15 @@ static void prepare_to_sleep(void)
         options.when_idle = WHEN_IDLE_POLL;
 }
 
-/* Sleeps when it may: not while something waits that no device tells of. */
+/* Sleeps when it may, and no longer than what waits can wait that no device tells of. */
 static void rest(uint64_t housekeeping_ns)
 {
     const uint64_t now_ns = server_batch_ns();
-    if (options.when_idle == WHEN_IDLE_POLL || now_ns >= housekeeping_ns || console_is_sending() ||
-        !main_store_is_at_rest() || !idle_turn(now_ns, server_worked_ns(), server_due_ns()))
+    uint64_t due_ns = server_due_ns();
+    if (now_ns >= housekeeping_ns || (console_is_sending() && housekeeping_ns < due_ns))
+        due_ns = housekeeping_ns;
+    if (options.when_idle == WHEN_IDLE_POLL || !main_store_is_at_rest() ||
+        !idle_turn(now_ns, server_worked_ns(), due_ns))
         cpu_pause();
 }
 

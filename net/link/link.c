@@ -17,6 +17,8 @@
 
 /* How long frames that come may stand for the link. */
 #define WATCH_NS CLOCK_NS_PER_S
+/* Ticks of the timers that are this close make up for late ones: they see nothing new. */
+#define WATCH_NS_MIN (20 * CLOCK_NS_PER_MS)
 
 struct link_state link_state;
 
@@ -142,7 +144,8 @@ static bool is_heard(void)
 
 bool link_watch(void)
 {
-    if (is_heard() && server.batch_ns - watch.looked_ns < WATCH_NS)
+    const uint64_t passed_ns = server.batch_ns - watch.looked_ns;
+    if (watch.looked_ns != 0 && passed_ns < (is_heard() ? WATCH_NS : WATCH_NS_MIN))
         return false;
     watch.looked_ns = server.batch_ns;
     const bool up = netdev_link_is_up();

@@ -68,6 +68,18 @@ NET_TEST(a_link_over_which_nothing_comes_is_read_some_thirty_times_a_second)
     EXPECT(fake_netdev_link_looks() - before >= 31);
 }
 
+/* As after a sleep: three ticks, one after the other. */
+NET_TEST(a_link_is_read_once_for_all_ticks_that_are_made_up_for)
+{
+    rig_start_default(16);
+    rig_wait_ms(1000);
+    const unsigned before = fake_netdev_link_looks();
+    fake_clock_advance_ms(100);
+    for (unsigned i = 0; i < 10; i++)
+        (void)server_poll();
+    EXPECT_EQ(fake_netdev_link_looks() - before, 1);
+}
+
 /* The device says that there is no link, and receives. Returns how long the server went by that. */
 static unsigned ms_until_link_is(bool up)
 {
