@@ -88,7 +88,8 @@ def _in_turn(servers, measure):
 def costs(arguments, _):
     """{"share": {mode: of a processor},
     "silence": {seconds: {mode: {"p50_ns", "p99_ns", "count"}}},
-    "rate": {"connections/depth": {mode: a second, "ratio": halt's by poll's}}}."""
+    "rate": {"connections/depth": {mode: a second, "ratio": halt's by poll's in
+    the same round, median}}}."""
     shares = {}
     times = {(seconds, mode): [] for seconds, _ in SILENCES for mode in MODES}
     rates = {(load, mode): [] for load in LOADS for mode in MODES}
@@ -114,7 +115,6 @@ def costs(arguments, _):
             for load in LOADS:
                 _in_turn(servers, lambda mode, server, load=load:
                          rates[load, mode].append(_rate(server, *load)))
-    medians = {each: median(values) for each, values in rates.items()}
     return {
         "share": shares,
         "silence": {f"{seconds:g}": {
@@ -123,6 +123,8 @@ def costs(arguments, _):
                    "count": len(times[seconds, mode])} for mode in MODES}
             for seconds, _ in SILENCES},
         "rate": {f"{load[0]}/{load[1]}": {
-            **{mode: medians[load, mode] for mode in MODES},
-            "ratio": medians[load, "halt"] / medians[load, "poll"]} for load in LOADS},
+            **{mode: median(rates[load, mode]) for mode in MODES},
+            "ratio": median(halt / poll for halt, poll in zip(rates[load, "halt"],
+                                                              rates[load, "poll"]))}
+            for load in LOADS},
     }
