@@ -45,7 +45,7 @@ static const struct server_config config = {
     .body_ms = 1000,
     .send_ms = 1000,
     .linger_ms = 1000,
-    .handlers = {open, take_all, nothing, nothing, no_batch},
+    .handlers = {open, take_all, NULL, nothing, nothing, no_batch},
 };
 
 static uint64_t frames_sent(void)
