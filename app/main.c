@@ -30,7 +30,7 @@
 #include "kernel/plat/start.h"
 #include "kernel/time/clock.h"
 #include "kernel/virtio/virtio_blk.h"
-#include "kernel/virtio/virtio_mmio.h"
+#include "kernel/virtio/virtio_mmio_windows.h"
 #include "kernel/virtio/virtio_net.h"
 #include "net/link/address.h"
 #include "net/server.h"

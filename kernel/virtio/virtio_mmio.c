@@ -8,6 +8,7 @@
 #include "kernel/mem/memory.h"
 #include "kernel/plat/log.h"
 #include "kernel/plat/pci.h"
+#include "kernel/virtio/virtio_mmio_windows.h"
 
 /* 4.2.2: the registers, by their offset. */
 enum reg {
@@ -36,24 +37,12 @@ enum reg {
 #define VERSION_LEGACY 1
 #define VERSION_MODERN 2
 
-/* What a window has at least: the registers and a device's configuration. */
-#define WINDOW_BYTES_MIN 0x200
-
 /* QEMU's microvm (hw/i386/microvm.c): where its transports are, most of them without a device. */
 #define MICROVM_BASE  0xfeb00000u
 #define MICROVM_SLOT  0x200u
 #define MICROVM_SLOTS 24
 
-#define WINDOWS_MAX   32
-#define DEVICES_MAX   (WINDOWS_MAX + MICROVM_SLOTS) /* one in each place */
-
-#define NO_LINE       (~0u)
-
-struct window {
-    uint64_t base;
-    uint64_t bytes;
-    unsigned line; /* of the I/O APIC that it interrupts by; NO_LINE: not known */
-};
+#define DEVICES_MAX   (MMIO_WINDOWS_MAX + MICROVM_SLOTS) /* one in each place */
 
 struct virtio_mmio {
     struct virtio_device device; /* first */
@@ -62,8 +51,6 @@ struct virtio_mmio {
     unsigned line;
 };
 
-static struct window windows[WINDOWS_MAX];
-static size_t window_count;
 static struct virtio_mmio devices[DEVICES_MAX];
 static size_t device_count;
 static unsigned places_searched;
@@ -154,7 +141,7 @@ static void notify(struct virtio_device *device, uint16_t index)
 static bool route_interrupt(struct virtio_device *device, uint16_t index)
 {
     (void)index;
-    return of(device)->line != NO_LINE && ioapic_route(of(device)->line);
+    return of(device)->line != MMIO_NO_LINE && ioapic_route(of(device)->line);
 }
 
 /* The line falls, so that it can rise again, which is what the I/O APIC hears. */
@@ -194,8 +181,8 @@ static const struct virtio_transport transport = {
     .config_read = config_read,
 };
 
-static struct virtio_device *device_at(const struct window *window, volatile uint8_t *registers,
-                                       enum virtio_id id)
+static struct virtio_device *device_at(const struct mmio_window *window,
+                                       volatile uint8_t *registers, enum virtio_id id)
 {
     for (size_t i = 0; i < device_count; i++)
         if (devices[i].registers == registers)
@@ -214,7 +201,8 @@ static struct virtio_device *device_at(const struct window *window, volatile uin
 }
 
 /* Counts a window that holds a device with this id; returns the device if it is usable. */
-static struct virtio_device *look_at(const struct window *window, enum virtio_id id, unsigned *seen)
+static struct virtio_device *look_at(const struct mmio_window *window, enum virtio_id id,
+                                     unsigned *seen)
 {
     volatile uint8_t *const registers = memory_map_device(window->base, window->bytes);
 
@@ -239,14 +227,16 @@ static struct virtio_device *look_at(const struct window *window, enum virtio_id
 
 size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t max, unsigned *seen)
 {
-    const bool is_probed = window_count == 0 && !pci_is_present();
-    const size_t places = is_probed ? MICROVM_SLOTS : window_count;
+    const bool is_probed = mmio_window_count == 0 && !pci_is_present();
+    const size_t places = is_probed ? MICROVM_SLOTS : mmio_window_count;
     size_t count = 0;
 
     places_searched = 0;
     for (size_t i = 0; i < places; i++) {
-        const struct window slot = {MICROVM_BASE + MICROVM_SLOT * i, MICROVM_SLOT, NO_LINE};
-        struct virtio_device *const device = look_at(is_probed ? &slot : &windows[i], id, seen);
+        const struct mmio_window slot = {MICROVM_BASE + MICROVM_SLOT * i, MICROVM_SLOT,
+                                         MMIO_NO_LINE};
+        struct virtio_device *const device =
+            look_at(is_probed ? &slot : &mmio_windows[i], id, seen);
         if (device != NULL && count < max)
             found[count++] = device;
     }
@@ -256,56 +246,4 @@ size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t 
 unsigned virtio_mmio_places(void)
 {
     return places_searched;
-}
-
-/* Reads digits, decimal or after 0x, from *at, and stands *at behind them. */
-static bool parse_number(const char **at, uint64_t *number)
-{
-    const bool hex = (*at)[0] == '0' && (*at)[1] == 'x';
-    const uint64_t base = hex ? 16 : 10;
-    const char *const start = *at += hex ? 2 : 0;
-    uint64_t value = 0;
-
-    for (;; ++*at) {
-        const char c = **at;
-        uint64_t digit;
-        if (c >= '0' && c <= '9')
-            digit = (uint64_t)(c - '0');
-        else if (hex && ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
-            digit = (uint64_t)((c | 0x20) - 'a' + 10);
-        else
-            break;
-        if (value > (UINT64_MAX - digit) / base)
-            return false;
-        value = value * base + digit;
-    }
-    *number = value;
-    return *at != start;
-}
-
-bool virtio_mmio_parse(const char *text, void *target)
-{
-    uint64_t bytes, base, line, unused;
-    const char *at = text;
-
-    (void)target;
-    if (!parse_number(&at, &bytes))
-        return false;
-    if (*at == 'K') {
-        bytes = bytes > UINT32_MAX ? 0 : bytes * 1024;
-        at++;
-    }
-    if (*at++ != '@' || !parse_number(&at, &base) || *at++ != ':' || !parse_number(&at, &line))
-        return false;
-    if (*at == ':') {
-        at++;
-        if (!parse_number(&at, &unused))
-            return false;
-    }
-    if (*at != '\0' || bytes < WINDOW_BYTES_MIN || bytes > UINT32_MAX || base == 0 ||
-        base % 4 != 0 || base > UINT64_MAX - bytes || window_count == WINDOWS_MAX)
-        return false;
-    windows[window_count++] =
-        (struct window){base, bytes, line < NO_LINE ? (unsigned)line : NO_LINE};
-    return true;
 }

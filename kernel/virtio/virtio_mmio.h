@@ -17,17 +17,3 @@ size_t virtio_mmio_find(enum virtio_id id, struct virtio_device **found, size_t 
 
 /* In how many places the last search looked. */
 unsigned virtio_mmio_places(void);
-
-/*
- * For kernel/plat/cmdline.h: SIZE[K]@BASE:IRQ[:ID], numbers decimal or 0x, as Linux defines it.
- * False when malformed, or when it is one too many. `target` is not used.
- */
-bool virtio_mmio_parse(const char *text, void *target);
-
-/* The option's entry in a table of struct cmdline_option. */
-#define VIRTIO_MMIO_OPTION                                                                         \
-    {                                                                                              \
-        .name = "virtio_mmio.device", .value = "SIZE@BASE:IRQ",                                    \
-        .help = "where a virtio-mmio device is; the VMM adds this by itself",                      \
-        .kind = CMDLINE_PARSED, .parse = virtio_mmio_parse, .repeats = true                        \
-    }

@@ -13,28 +13,9 @@
 #include <string.h>
 
 #include "kernel/plat/cmdline.h"
-#include "kernel/virtio/virtio_mmio.c" /* forgets devices between inputs */
+#include "kernel/virtio/virtio_mmio_windows.h"
 #include "net/link/address.h"
 #include "tests/fuzz/input.h"
-
-/* What virtio_mmio.c would find devices by. */
-void log_line(enum log_level level, const char *subsystem, const char *format, ...)
-{
-    (void)level;
-    (void)subsystem;
-    (void)format;
-}
-
-void *memory_map_device(uint64_t address, size_t bytes)
-{
-    (void)bytes;
-    return (void *)(uintptr_t)address;
-}
-
-bool pci_is_present(void)
-{
-    return true;
-}
 
 #define TEXT_BYTES_MAX 2048
 #define UNTOUCHED      0x5a5a5a5a5a5a5a5aull
@@ -89,7 +70,7 @@ static bool parse(const char *text, struct values *result)
     char error[CMDLINE_ERROR_BYTES_MAX + 1];
     memset(&values, 0x5a, sizeof values);
     memset(error, 0x7f, sizeof error);
-    window_count = 0;
+    mmio_window_count = 0;
     const bool accepted = cmdline_parse(text, table, OPTIONS, error);
     REQUIRE(memchr(error, '\0', CMDLINE_ERROR_BYTES_MAX) != NULL);
     REQUIRE(accepted == (error[0] == '\0') && error[CMDLINE_ERROR_BYTES_MAX] == 0x7f);
@@ -173,10 +154,10 @@ static void check_foreign(const char *text)
 /* Devices lie where they can: no window is empty, or goes around the end of memory. */
 static void check_windows(void)
 {
-    REQUIRE(window_count <= WINDOWS_MAX);
-    for (unsigned i = 0; i < window_count; i++)
-        REQUIRE(windows[i].base != 0 && windows[i].bytes >= WINDOW_BYTES_MIN &&
-                windows[i].base <= UINT64_MAX - windows[i].bytes);
+    REQUIRE(mmio_window_count <= MMIO_WINDOWS_MAX);
+    for (unsigned i = 0; i < mmio_window_count; i++)
+        REQUIRE(mmio_windows[i].base != 0 && mmio_windows[i].bytes >= MMIO_WINDOW_BYTES_MIN &&
+                mmio_windows[i].base <= UINT64_MAX - mmio_windows[i].bytes);
 }
 
 /* The words from the last to the first. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/page.h"
+#include "tests/sim/commits.h"
 #include "tests/sim/model.h"
 #include "tests/sim/sim.h"
 
@@ -198,6 +199,8 @@ void answer_check(const struct request *request, const struct answer *answer)
         const uint16_t right = fate == FATE_COUNTED ? 200 : fate == FATE_FULL ? 507 : 408;
         SIM_CHECK(answer->status == right, "event %u was answered with %u, not %u", request->event,
                   answer->status, right);
+        if (answer->status == 200)
+            commits_see_answer();
     }
     if (answer->status == 408 || answer->status == 507) {
         check_error(request, answer);

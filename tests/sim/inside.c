@@ -48,7 +48,8 @@ static void check_input(const struct server_conn *conn)
                   "port %u: all is read, and the window is %u", port_of(conn), pcb->rcv_wnd);
         return;
     }
-    SIM_CHECK(pcb->unacked != NULL || pcb->unsent != NULL || !list_is_alone(&conn->retry_node),
+    SIM_CHECK(pcb->unacked != NULL || pcb->unsent != NULL || !list_is_alone(&conn->retry_node) ||
+                  conn->hold == HOLD_HELD,
               "port %u: what is unread is forgotten", port_of(conn));
 }
 
@@ -58,6 +59,7 @@ static void check_deadline(const struct server_conn *conn)
         [DEADLINE_HALF_OPEN] = HALF_OPEN_MS,   [DEADLINE_IDLE] = config->idle_ms,
         [DEADLINE_HEAD] = config->head_ms,     [DEADLINE_BODY] = config->body_ms,
         [DEADLINE_LINGER] = config->linger_ms, [DEADLINE_CLOSING] = CLOSING_MS,
+        [DEADLINE_HELD] = config->hold_ms,     [DEADLINE_RESUMING] = config->hold_ms,
     };
     const uint64_t waited_ns = server.ran_ns - conn->deadline_since_ns;
     SIM_CHECK(!list_is_alone(&conn->deadline_node), "port %u: it has no deadline", port_of(conn));

@@ -45,6 +45,7 @@ static void draw_appliance(void)
     profile.scatter = perhaps(300, 1, 8);
     profile.sleeps = prng_permille(700);
     profile.mute = profile.sleeps && prng_permille(100);
+    profile.commit_us = perhaps(400, 10, 20000);
 }
 
 static void draw_wire(bool in_peace)
@@ -154,8 +155,8 @@ void profile_print(void)
     printf("device: checksums out %d in %d, rings out %u in %u of %u bytes, scatter %u\n",
            profile.transmit_checksum, profile.receive_checksum, profile.transmit_ring,
            profile.receive_ring, profile.receive_buffer_bytes, profile.scatter);
-    printf("idle: %s%s\n", profile.sleeps ? "sleeps" : "polls",
-           profile.mute ? ", but the device does not interrupt" : "");
+    printf("idle: %s%s; commits of %u us\n", profile.sleeps ? "sleeps" : "polls",
+           profile.mute ? ", but the device does not interrupt" : "", profile.commit_us);
     printf("wire: delay %u jitter %u quantum %u us; ppm: loss %u repeat %u reorder %u corrupt %u "
            "truncate %u; %u hosts, far %u\n",
            profile.delay_us, profile.jitter_us, profile.quantum_us, profile.loss, profile.repeat,

@@ -52,7 +52,8 @@ struct profile {
     uint32_t ticks;           /* lwIP's, likewise */
     bool transmit_checksum, receive_checksum;
     unsigned transmit_ring, receive_ring, receive_buffer_bytes, scatter;
-    bool sleeps, mute; /* when idle; the device does not interrupt */
+    bool sleeps, mute;  /* when idle; the device does not interrupt */
+    uint32_t commit_us; /* answers wait for commits that take so long on average; 0: they do not */
 
     /* The wire. Rates in millionths of frames. */
     uint32_t delay_us, jitter_us, quantum_us;

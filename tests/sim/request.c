@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sim/commits.h"
 #include "tests/sim/event_body.h"
 #include "tests/sim/model.h"
 #include "tests/sim/prng.h"
@@ -348,7 +349,7 @@ static void make_old(struct request *request, struct bytes *out,
 void request_make(struct request *request, struct bytes *bytes, const struct request_limits *limits)
 {
     const bool *const habit = profile.habit;
-    *request = (struct request){.error_offset = -1, .count_min = model_count()};
+    *request = (struct request){.error_offset = -1, .count_min = commits_visible()};
     request->begin = bytes->len;
     body.len = 0;
     if (habit[HABIT_BROKEN] && limits->last && prng_permille(200))

@@ -15,6 +15,7 @@
 #include "tests/fake_netdev.h"
 #include "tests/sim/abuse.h"
 #include "tests/sim/client.h"
+#include "tests/sim/commits.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/inside.h"
 #include "tests/sim/model.h"
@@ -87,7 +88,8 @@ static void start_appliance(void)
     const size_t users_bytes = users_memory_bytes(profile.users_max, MODEL_USER_BYTES_MAX);
     struct users *const users =
         users_init(take_memory(64, users_bytes), users_bytes, profile.users_max, &key);
-    routes_init(&(struct routes_config){.users = users, .now_ns = clock_ns, .wall_s = wall_s});
+    routes_init(&(struct routes_config){
+        .users = users, .gate = commits_gate(), .now_ns = clock_ns, .wall_s = wall_s});
     *config = (struct server_config){
         .address = __builtin_bswap32(FRAME_SERVER),
         .netmask = __builtin_bswap32(FRAME_NETMASK),
@@ -99,8 +101,9 @@ static void start_appliance(void)
         .body_ms = profile.body_ms,
         .send_ms = profile.send_ms,
         .linger_ms = profile.linger_ms,
+        .hold_ms = 60000,
     };
-    routes_configure(config, false);
+    routes_configure(config, commits_gate() != NULL);
     server_init(config, take_memory(4096, server_memory_bytes(config)));
 }
 
@@ -259,8 +262,9 @@ static void step(void)
 {
     pass_time();
     for (unsigned polls = prng_range(1, 3); polls > 0 && !faults_machine_is_paused(); polls--)
-        if (!server_poll() && profile.sleeps)
-            rest_turn();
+        commits_run();
+    if (!server_poll() && profile.sleeps && !commits_are_under_way())
+        rest_turn();
     if (sim_shared->steps % INSIDE_EVERY == 0 && !faults_machine_is_paused())
         inside_check(&start.config);
     run_others();

@@ -4,14 +4,13 @@
 #define pci_is_present     vmmio_pci_is_present
 #define virtio_mmio_find   vmmio_find
 #define virtio_mmio_places vmmio_places
-#define virtio_mmio_parse  vmmio_parse
 #define ioapic_route       vmmio_ioapic_route
 
 #include "kernel/virtio/virtio_mmio.c"
 
 #include "tests/test.h"
 
-static _Alignas(4096) uint32_t windows_memory[3][WINDOW_BYTES_MIN / 4];
+static _Alignas(4096) uint32_t windows_memory[3][MMIO_WINDOW_BYTES_MIN / 4];
 static _Alignas(4096) uint32_t slots_memory[MICROVM_SLOTS][MICROVM_SLOT / 4];
 static bool pci_present, ioapic_has_lines;
 static unsigned line_routed;
@@ -51,7 +50,7 @@ static void set_up(void)
 {
     memset(windows_memory, 0, sizeof(windows_memory));
     memset(slots_memory, 0, sizeof(slots_memory));
-    window_count = device_count = 0;
+    mmio_window_count = device_count = 0;
     log_lines = slots_mapped = 0;
     pci_present = true;
 }
@@ -66,8 +65,8 @@ static void put_device(uint32_t *registers, uint32_t version, uint32_t id)
 static void add_window(unsigned index, uint32_t version, uint32_t id)
 {
     put_device(windows_memory[index], version, id);
-    windows[window_count++] =
-        (struct window){(uintptr_t)windows_memory[index], WINDOW_BYTES_MIN, 12 + index};
+    mmio_windows[mmio_window_count++] =
+        (struct mmio_window){(uintptr_t)windows_memory[index], MMIO_WINDOW_BYTES_MIN, 12 + index};
 }
 
 static struct virtio_device *find(enum virtio_id id, unsigned *seen)
@@ -84,15 +83,15 @@ TEST(virtio_mmio_words_are_parsed)
     CHECK(virtio_mmio_parse("4K@0xc0001000:5", NULL));
     CHECK(virtio_mmio_parse("0x200@0xFEB00000:0:3", NULL));
     CHECK(virtio_mmio_parse("512@4096:1", NULL));
-    CHECK_EQ(window_count, 5);
-    CHECK(windows[0].base == 0xfeb02a00 && windows[0].bytes == 512);
-    CHECK(windows[1].base == 0xd0000000 && windows[1].bytes == 4096);
-    CHECK(windows[2].base == 0xc0001000 && windows[2].bytes == 4096);
-    CHECK(windows[3].base == 0xfeb00000 && windows[3].bytes == 512);
-    CHECK(windows[0].line == 12 && windows[2].line == 5 && windows[3].line == 0);
+    CHECK_EQ(mmio_window_count, 5);
+    CHECK(mmio_windows[0].base == 0xfeb02a00 && mmio_windows[0].bytes == 512);
+    CHECK(mmio_windows[1].base == 0xd0000000 && mmio_windows[1].bytes == 4096);
+    CHECK(mmio_windows[2].base == 0xc0001000 && mmio_windows[2].bytes == 4096);
+    CHECK(mmio_windows[3].base == 0xfeb00000 && mmio_windows[3].bytes == 512);
+    CHECK(mmio_windows[0].line == 12 && mmio_windows[2].line == 5 && mmio_windows[3].line == 0);
     CHECK(virtio_mmio_parse("512@4096:0xffffffff", NULL));
     CHECK(virtio_mmio_parse("512@4096:0x100000005", NULL));
-    CHECK(windows[5].line == NO_LINE && windows[6].line == NO_LINE);
+    CHECK(mmio_windows[5].line == MMIO_NO_LINE && mmio_windows[6].line == MMIO_NO_LINE);
 }
 
 TEST(virtio_mmio_words_that_are_malformed_are_refused)
@@ -126,8 +125,8 @@ TEST(virtio_mmio_words_that_are_malformed_are_refused)
     set_up();
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         CHECK(!virtio_mmio_parse(bad[i], NULL));
-    CHECK_EQ(window_count, 0);
-    for (unsigned i = 0; i < WINDOWS_MAX; i++)
+    CHECK_EQ(mmio_window_count, 0);
+    for (unsigned i = 0; i < MMIO_WINDOWS_MAX; i++)
         CHECK(virtio_mmio_parse("512@0xfeb02a00:12", NULL));
     CHECK(!virtio_mmio_parse("512@0xfeb02a00:12", NULL));
 }
@@ -207,7 +206,7 @@ TEST(virtio_mmio_looks_into_no_slots_beside_pci_or_what_it_was_told)
 /* The slots, and later as many windows elsewhere as it takes: each device is one of its own. */
 TEST(virtio_mmio_has_room_for_a_device_in_every_place)
 {
-    static _Alignas(4096) uint32_t memory[WINDOWS_MAX][WINDOW_BYTES_MIN / 4];
+    static _Alignas(4096) uint32_t memory[MMIO_WINDOWS_MAX][MMIO_WINDOW_BYTES_MIN / 4];
     unsigned count = 0;
 
     set_up();
@@ -215,13 +214,14 @@ TEST(virtio_mmio_has_room_for_a_device_in_every_place)
     for (unsigned slot = 0; slot < MICROVM_SLOTS; slot++)
         put_device(slots_memory[slot], VERSION_MODERN, VIRTIO_ID_RNG);
     CHECK(find(VIRTIO_ID_RNG, &count) != NULL);
-    for (unsigned i = 0; i < WINDOWS_MAX; i++) {
+    for (unsigned i = 0; i < MMIO_WINDOWS_MAX; i++) {
         put_device(memory[i], VERSION_MODERN, VIRTIO_ID_NET);
-        windows[window_count++] = (struct window){(uintptr_t)memory[i], WINDOW_BYTES_MIN, 5};
+        mmio_windows[mmio_window_count++] =
+            (struct mmio_window){(uintptr_t)memory[i], MMIO_WINDOW_BYTES_MIN, 5};
     }
     struct virtio_device *const device = find(VIRTIO_ID_NET, &count);
     CHECK(device != NULL && of(device)->registers == (uint8_t *)memory[0]);
-    CHECK_EQ(count, MICROVM_SLOTS + WINDOWS_MAX);
+    CHECK_EQ(count, MICROVM_SLOTS + MMIO_WINDOWS_MAX);
     CHECK_EQ(device_count, DEVICES_MAX);
 }
 
@@ -269,7 +269,7 @@ TEST(virtio_mmio_reads_no_configuration_past_its_end)
     CHECK_EQ(value, 'g' | 'h' << 8);
     device->transport->config_read(device, 4, &word, 4);
     CHECK(memcmp(&word, "efgh", 4) == 0);
-    device->transport->config_read(device, WINDOW_BYTES_MIN - REG_CONFIG, &value, 2);
+    device->transport->config_read(device, MMIO_WINDOW_BYTES_MIN - REG_CONFIG, &value, 2);
     CHECK_EQ(value, 0);
 }
 
