@@ -33,7 +33,7 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: ACCEL              run: auto (default: KVM where it works), kvm or tcg; debug, e2e: tcg or kvm;
 #:                    guest: both where they work
 #: DISK               run: file or block device that keeps what was counted (default: nothing does);
-#:                    a file is made if it is not there
+#:                    a file is made if it is not there; disk-check, disk-export: what is looked at
 #: DISK_SIZE          run: how large it is made (default 1G; it takes the room that is used)
 #: PORT               run: port of this host that leads to the appliance (default 8080), or none
 #: BIND               run: address of this host that PORT is on (default 127.0.0.1)
@@ -350,6 +350,8 @@ abuse_objects := $(call objects,tools,$(sort $(wildcard tests/abuse/*.c)))
 null_objects := $(call objects,tools,$(sort $(wildcard tests/load/null/*.c)))
 baseline_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/*.c)) \
 	$(filter-out app/main%.c app/gate.c app/store/%,$(filter app/% kernel/lib/%,$(sources))))
+disk_objects := $(call objects,tools,$(sort $(wildcard tests/disk/*.c)) \
+	$(filter app/store/% app/aggregate/% app/text/% app/event/% kernel/lib/%,$(sources)))
 init_objects := $(call objects,tools,$(sort $(wildcard tests/baseline/init/*.c)))
 vhost_objects := $(call objects,tools,$(sort $(wildcard tests/vhost/*.c)))
 native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
@@ -358,11 +360,12 @@ native_objects := $(call objects,native,$(sort $(wildcard tests/bench/*.c)) \
 	$(filter net/% app/% kernel/lib/%,$(sources))) \
 	$(lwip_sources))
 tool_objects := $(load_objects) $(abuse_objects) $(null_objects) $(baseline_objects) \
-	$(init_objects) $(vhost_objects) $(native_objects)
+	$(disk_objects) $(init_objects) $(vhost_objects) $(native_objects)
 
 build/tally-load: $(load_objects)
 build/tally-abuse: $(abuse_objects)
 build/null-server: $(null_objects)
+build/tally-disk: $(disk_objects)
 build/epoll-server: $(baseline_objects)
 build/tools/load.a: $(load_objects)
 	$(Q)rm -f $@ && ar rcsD $@ $^
@@ -373,7 +376,8 @@ build/bench/linux-init: $(init_objects)
 build/bench/native: $(native_objects)
 build/bench/%: static := -static
 build/bench/native: static := -flto=auto
-test_tools := build/tally-load build/tally-abuse build/tally-vhost build/null-server
+test_tools := build/tally-load build/tally-abuse build/tally-vhost build/null-server \
+	build/tally-disk
 bench_tools := build/tally-load build/tally-abuse build/tally-vhost build/epoll-server \
 	build/bench/native build/bench/epoll-server-static build/bench/linux-init
 tools := $(sort $(test_tools) $(bench_tools))
@@ -391,6 +395,12 @@ run: build/tally.elf build/packages-run ## Boot the appliance, its console here;
 
 load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events, against `make run`
 	@exec scripts/load
+
+disk-check: build/tally-disk ## Say whether DISK=FILE is sound, and what was counted; it is only read
+	@build/tally-disk check "$$DISK"
+
+disk-export: build/tally-disk ## Print every userId on DISK=FILE, one a line, as JSON strings
+	@build/tally-disk export "$$DISK"
 
 debug: build/tally.elf build/packages-run build/packages-debug ## Boot it stopped, with gdb attached
 	@exec scripts/debug
@@ -451,13 +461,14 @@ distclean: ## Remove build/; the cache of fetched tarballs, outside of the tree,
 
 help: ## List all this
 	@echo 'Commands:'
-	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		expand -t 21
 	@echo 'Variables, as in `make run PORT=9000 ARGS="max-users=1000000 log=debug"`:'
 	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load debug test unit sim coverage guest e2e soak bench plot check reproducible \
-	fuzz clean distclean help always
+.PHONY: all run load disk-check disk-export debug test unit sim coverage guest e2e soak bench plot \
+	check reproducible fuzz clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects) $(store_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

@@ -74,11 +74,21 @@ def check_test():
 
 
 def check_run_and_load():
+    with tempfile.TemporaryDirectory(prefix="tally-commands-") as directory:
+        disk = os.path.join(directory, "tally.img")
+        check_run_with(disk)
+        said = make("disk-check", f"DISK={disk}")
+        expect_said(r'(?s)^sound\n.*"totalRequests":2000,"uniqueUsers":2000', said)
+        expect_said(r'(?m)^"user_1999"$', make("disk-export", f"DISK={disk}"))
+
+
+def check_run_with(disk):
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     with tempfile.TemporaryFile("w+") as log:
-        run = subprocess.Popen(["make", "run", f"NETNS={NAME}", f"PORT={port}"], cwd=TOP,
+        run = subprocess.Popen(["make", "run", f"NETNS={NAME}", f"PORT={port}",
+                                f"DISK={disk}"], cwd=TOP,
                                env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log,
                                stderr=subprocess.STDOUT)
 
@@ -133,14 +143,16 @@ def check_bench():
 
 def check_help():
     """All of them are here."""
-    listed = set(re.findall(r"(?m)^  make (\w+)", make("help")))
-    here = {*CHEAP, *PARTS, "run", "load", "test", "clean", "distclean"}
+    listed = set(re.findall(r"(?m)^  make ([\w-]+)", make("help")))
+    here = {*CHEAP, *PARTS, "run", "load", "disk-check", "disk-export", "test", "clean",
+            "distclean"}
     if listed != here:
         raise AssertionError(f"in `make help` or here alone: {listed ^ here}")
 
 
 def main():
-    checks = {"every command is here": check_help, "run, load": check_run_and_load,
+    checks = {"every command is here": check_help,
+              "run, load, disk-check, disk-export": check_run_and_load,
               "clean, distclean": check_clean, "test": check_test}
     checks |= {name: lambda name=name: check_cheap(name) for name in CHEAP}
     checks |= {name: lambda name=name: check_part(name) for name in PARTS}

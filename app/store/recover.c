@@ -208,11 +208,35 @@ static bool commit_this_life(const struct store_config *config, const struct sto
     return store_stable() == seq;
 }
 
+/* The state into memory. */
+static bool read_state(struct blocking *device, const struct store_config *config,
+                       const struct store_disk *disk, struct stats *stats, char *error)
+{
+    if (disk->state.users > users_limit(stats->users)) {
+        ERROR("the disk holds %llu users, and max-users or memory lets this machine hold %llu: "
+              "raise it, or give the machine more memory",
+              ULL(disk->state.users), ULL(users_limit(stats->users)));
+        return false;
+    }
+    users_limit_arena(stats->users, format_arena_bytes_max(&disk->superblock));
+    if (!recover_ids(device, config, disk, stats->users, error))
+        return false;
+    assert(users_arena(stats->users).len == disk->state.arena_bytes);
+    stats->count = disk->state.count;
+    stats->sum = disk->state.sum;
+    return true;
+}
+
+static struct blocking blocking_of(const struct store_config *config, const struct store_disk *disk)
+{
+    return (struct blocking){
+        .device = disk->device, .first_sector = disk->first_sector, .now_ns = config->now_ns};
+}
+
 static bool recover(const struct store_config *config, struct store_disk *disk, struct stats *stats,
                     char *error)
 {
-    struct blocking device = {
-        .device = disk->device, .first_sector = disk->first_sector, .now_ns = config->now_ns};
+    struct blocking device = blocking_of(config, disk);
     if (disk->is_blank) {
         if (!superblock_format(&device, &disk->superblock)) {
             ERROR("the disk could not be formatted: use another");
@@ -221,18 +245,8 @@ static bool recover(const struct store_config *config, struct store_disk *disk, 
         if (!slots_recover(&device, disk, error))
             return false;
     }
-    if (disk->state.users > users_limit(stats->users)) {
-        ERROR("the disk holds %llu users, and max-users or memory lets this machine hold %llu: "
-              "raise it, or give the machine more memory",
-              ULL(disk->state.users), ULL(users_limit(stats->users)));
+    if (!read_state(&device, config, disk, stats, error))
         return false;
-    }
-    users_limit_arena(stats->users, format_arena_bytes_max(&disk->superblock));
-    if (!recover_ids(&device, config, disk, stats->users, error))
-        return false;
-    assert(users_arena(stats->users).len == disk->state.arena_bytes);
-    stats->count = disk->state.count;
-    stats->sum = disk->state.sum;
     if (disk->is_unfinished && !superblock_finish(&device, &disk->superblock)) {
         ERROR("the disk's first superblock cannot be written: use another disk");
         return false;
@@ -246,4 +260,13 @@ enum store_opened store_recover(const struct store_config *config, struct store_
     assert(stats->count == 0 && users_count(stats->users) == 0);
     error[0] = '\0';
     return recover(config, disk, stats, error) ? STORE_OPEN : STORE_REFUSED;
+}
+
+bool store_read(const struct store_config *config, const struct store_disk *disk,
+                struct stats *stats, char error[STORE_ERROR_BYTES_MAX])
+{
+    struct blocking device = blocking_of(config, disk);
+    assert(stats->count == 0 && users_count(stats->users) == 0 && !disk->is_blank);
+    error[0] = '\0';
+    return read_state(&device, config, disk, stats, error);
 }

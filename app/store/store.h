@@ -82,6 +82,15 @@ __attribute__((warn_unused_result)) enum store_opened
 store_recover(const struct store_config *config, struct store_disk *disk, struct stats *stats,
               char error[STORE_ERROR_BYTES_MAX]);
 
+/*
+ * The state on a disk that was chosen, and is not blank, into `stats`, likewise: but nothing is
+ * written, and no life begins. For tools that look at a disk. False: *error says why not.
+ */
+__attribute__((warn_unused_result)) bool store_read(const struct store_config *config,
+                                                    const struct store_disk *disk,
+                                                    struct stats *stats,
+                                                    char error[STORE_ERROR_BYTES_MAX]);
+
 /* ---- running ---- */
 
 /* An epoch is the number of a commit. */

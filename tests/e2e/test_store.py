@@ -325,6 +325,41 @@ def check_does_not_fit(suite):
         expect_refused(suite, "error +store .*smaller", [disks.raw(path)])
 
 
+def tool(suite, command, path):
+    """What tally-disk says of it: (exit status, standard output, standard error)."""
+    done = subprocess.run([os.path.join(os.path.dirname(suite.load), "tally-disk"), command, path],
+                          capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def check_looked_at(suite):
+    """What the tools say of a disk whose machine was killed, and of one that has rotted."""
+    with disks.images(64 * MIB) as path:
+        with boots_on(suite, path) as machine:
+            run_load(suite, machine, "-n", "20000", "-c", "64", "-d", "16")
+            with Client(machine) as client:
+                for user in (b'a \\"quoted\\" one', b"a\\nline", "ä".encode()):
+                    body = b'{"userId":"%s","value":0.5}' % user
+                    expect(client.ask(event(body)).status, 200)
+            text = stats_text(machine)
+            machine.kill()
+        status, said, _ = tool(suite, "check", path)
+        expect((status, said.startswith("sound\n"), text in said), (0, True, True), said)
+        status, said, _ = tool(suite, "export", path)
+        users = [json.loads(line) for line in said.splitlines()]
+        expect((status, len(users), len(set(users))), (0, 20003, 20003))
+        expect({'a "quoted" one', "a\nline", "ä", "user_0", "user_19999"} <= set(users), True)
+        with open(path, "r+b") as disk:  # in the second block of ids
+            disk.seek(MIB + 4096 + 64 * 8192 + 4096 + 100)
+            byte = disk.read(1)
+            disk.seek(-1, os.SEEK_CUR)
+            disk.write(bytes([byte[0] ^ 1]))
+        status, said, why = tool(suite, "check", path)
+        expect((status, said, "block 1 of the ids" in why), (1, "", True), why)
+        expect_refused(suite, "block 1 of the ids", [disks.raw(path)])
+        expect(tool(suite, "check", os.path.dirname(path))[0], 2)
+
+
 def check_full(suite):
     """A disk full of ids: 507 for new users, those that are known go on counting."""
     with disks.images(4 * MIB) as path, boots_on(suite, path) as machine:
@@ -362,6 +397,7 @@ def run(suite):
         ("which disk", check_choice, suite),
         ("a disk that does not fit", check_does_not_fit, suite),
         ("a full disk", check_full, suite),
+        ("disk-check and disk-export", check_looked_at, suite),
     ], lambda check, *arguments: check(*arguments))
     if not suite.is_root:
         suite.skip("a host that is full", "only root may mount")
