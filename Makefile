@@ -396,7 +396,7 @@ run: build/tally.elf build/packages-run ## Boot the appliance, its console here;
 load: build/tally-load build/packages-run ## Run the challenge, 1,000,000 events, against `make run`
 	@exec scripts/load
 
-disk-check: build/tally-disk ## Say whether DISK=FILE is sound, and what was counted (it is only read)
+disk-check: build/tally-disk ## Say whether DISK=FILE is sound, and what it holds; it is only read
 	@build/tally-disk check "$$DISK"
 
 disk-export: build/tally-disk ## Print every userId on DISK=FILE, one a line, as JSON strings

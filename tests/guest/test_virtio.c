@@ -17,6 +17,7 @@
 #include "kernel/plat/start.h"
 #include "kernel/ring0/ring0.h"
 #include "kernel/virtio/virtio_mmio.h"
+#include "kernel/virtio/virtio_mmio_windows.h"
 #include "kernel/virtio/virtio_net.h"
 #include "kernel/virtio/virtio_rng.h"
 #include "tests/test.h"

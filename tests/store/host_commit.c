@@ -179,6 +179,20 @@ TEST(seal_is_written_after_10_ms_without_work)
     CHECK_EQ(store_begun(), stable + 1);
 }
 
+TEST(a_store_is_at_rest_when_all_is_sealed)
+{
+    CHECK(world_begin());
+    world_add(10);
+    CHECK(!store_is_at_rest());
+    CHECK(world_settle());
+    CHECK(!store_is_at_rest()); /* the seal is to come */
+    CHECK(world_seal());
+    CHECK(store_is_at_rest());
+    world_add(1);
+    CHECK(!store_is_at_rest());
+    disks_end();
+}
+
 TEST(a_clean_stop_commits_and_seals_at_once)
 {
     CHECK(world_begin());
