@@ -45,10 +45,18 @@ static struct blocking blocking_of(const struct store_config *config, size_t dev
         .device = device, .first_sector = first_sector, .now_ns = config->now_ns};
 }
 
-/* Why a disk of ours cannot go on being it; NULL: it can. */
+/*
+ * Why a disk cannot be the store with this superblock; NULL: it can. Blocks that do not lie as the
+ * disk's own do would share those with their neighbours, which a torn write would take along.
+ */
 static const char *unfit(const struct blockdev_info *info, const struct place *place)
 {
     const struct format_superblock *const superblock = &place->superblock;
+    if (place->first_sector % (superblock->block_bytes / FORMAT_SECTOR_BYTES) != 0)
+        return "has a partition for Tally that does not begin where a block does: let it begin at "
+               "a MiB";
+    if (place->found == SUPERBLOCK_BLANK)
+        return NULL;
     if (info->read_only)
         return "is Tally's and read-only: attach it writable";
     if (place->sectors < superblock->sectors)
@@ -60,14 +68,40 @@ static const char *unfit(const struct blockdev_info *info, const struct place *p
     return NULL;
 }
 
+static enum verdict judge_fit(const struct blockdev_info *info, const struct place *place,
+                              char *text)
+{
+    const char *const why = unfit(info, place);
+    if (why == NULL)
+        return VERDICT_TAKE;
+    sentence(text, place->device, "%s", why);
+    return VERDICT_REFUSE;
+}
+
+static bool has_room(const struct blockdev_info *info)
+{
+    return info->sectors >= SECTORS_MIN && info->logical_block_bytes <= FORMAT_BLOCK_BYTES_MAX;
+}
+
+static void say_what_is_needed(uint64_t sectors, uint32_t block_bytes, size_t device, char *text)
+{
+    sentence(text, device,
+             "has %llu sectors in blocks of %u bytes: Tally needs 4 MiB or more, in blocks of at "
+             "most %u",
+             (unsigned long long)sectors, block_bytes, FORMAT_BLOCK_BYTES_MAX);
+}
+
 static enum verdict judge_foreign(const struct blockdev_info *info, size_t device, char *text)
 {
     if (info->read_only) {
         sentence(text, device, "is read-only and not Tally's: passed over");
         return VERDICT_PASS_OVER;
     }
-    sentence(text, device,
-             "holds something else: use an empty disk, or clear its first and its last 2 MiB");
+    if (!has_room(info))
+        say_what_is_needed(info->sectors, info->logical_block_bytes, device, text);
+    else
+        sentence(text, device,
+                 "holds something else: use an empty disk, or clear its first and its last 2 MiB");
     return VERDICT_REFUSE;
 }
 
@@ -87,11 +121,8 @@ static enum verdict judge_blank(const struct store_config *config, const struct 
     config->fill_random(uuid, sizeof uuid);
     config->fill_random(key, sizeof key);
     if (format_superblock_make(&place->superblock, place->sectors, block_bytes, uuid, key))
-        return VERDICT_TAKE;
-    sentence(text, place->device,
-             "has %llu sectors in blocks of %u bytes: Tally needs 4 MiB or more, in blocks of at "
-             "most %u",
-             (unsigned long long)place->sectors, block_bytes, FORMAT_BLOCK_BYTES_MAX);
+        return judge_fit(info, place, text);
+    say_what_is_needed(place->sectors, block_bytes, place->device, text);
     return VERDICT_REFUSE;
 }
 
@@ -103,11 +134,11 @@ static bool look(const struct store_config *config, const struct blockdev_info *
     place->first_sector = 0;
     place->sectors = info->sectors;
     place->found = SUPERBLOCK_FOREIGN;
-    if (info->sectors < SECTORS_MIN || info->logical_block_bytes > FORMAT_BLOCK_BYTES_MAX)
+    if (!has_room(info))
         return true;
     struct blocking blocking = blocking_of(config, place->device, 0);
     place->found = superblock_find(&blocking, place->sectors, &place->superblock);
-    if (place->found != SUPERBLOCK_FOREIGN)
+    if (place->found != SUPERBLOCK_FOREIGN && place->found != SUPERBLOCK_CLOBBERED)
         return true;
     const enum gpt_found found = gpt_find(&blocking, info->sectors, &partition);
     if (found == GPT_FOUND && partition.sectors >= SECTORS_MIN) {
@@ -143,17 +174,17 @@ static enum verdict judge(const struct store_config *config, struct place *place
                  "cannot be read, or both of its superblocks are rotten: restore it "
                  "from a copy, or use another");
         return VERDICT_REFUSE;
+    case SUPERBLOCK_CLOBBERED:
+        sentence(text, device,
+                 "was Tally's until something else was written to its beginning: restore it from a "
+                 "copy, or use another");
+        return VERDICT_REFUSE;
     case SUPERBLOCK_OURS_BY_SECOND:
         sentence(text, device, "has a rotten first superblock: the second is used");
-        break;
+        return judge_fit(info, place, text);
     default:
-        break;
+        return judge_fit(info, place, text);
     }
-    const char *const why = unfit(info, place);
-    if (why == NULL)
-        return VERDICT_TAKE;
-    sentence(text, device, "%s", why);
-    return VERDICT_REFUSE;
 }
 
 /* The one disk that can be taken into *disk; how many there are. -1: refused. */

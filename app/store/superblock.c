@@ -1,7 +1,7 @@
 /*
  * A disk is ours by its first superblock; or by its second, if the first is rotten or was never
  * written. It is blank if the first and the last MiB are all zeros. Anything else belongs to
- * someone.
+ * someone, even if the second superblock is still there.
  *
  * Formatting writes the slots first, then the second superblock, then the first, each stable before
  * the next. Wherever it is cut off, the disk is still blank, or has a second superblock and all
@@ -66,10 +66,12 @@ enum superblock_found superblock_find(struct blocking *disk, uint64_t sectors,
         return SUPERBLOCK_OURS;
     if (first == FORMAT_NEWER)
         return SUPERBLOCK_NEWER;
-    if (first == FORMAT_FOREIGN || (first == FORMAT_ZEROS && !is_zero_mib(disk, 0)))
-        return SUPERBLOCK_FOREIGN;
+    const bool is_foreign =
+        first == FORMAT_FOREIGN || (first == FORMAT_ZEROS && !is_zero_mib(disk, 0));
 
     const enum format_superblock_state second = read_one(disk, SECONDS_SECTOR, superblock);
+    if (is_foreign)
+        return second == FORMAT_OURS ? SUPERBLOCK_CLOBBERED : SUPERBLOCK_FOREIGN;
     if (second == FORMAT_OURS)
         return first == FORMAT_ZEROS ? SUPERBLOCK_OURS_UNFINISHED : SUPERBLOCK_OURS_BY_SECOND;
     if (second == FORMAT_NEWER)

@@ -12,7 +12,8 @@ enum superblock_found {
     SUPERBLOCK_OURS_UNFINISHED, /* there is no first yet: superblock_finish() writes it */
     SUPERBLOCK_BLANK,
     SUPERBLOCK_NEWER,
-    SUPERBLOCK_ROTTEN, /* ours by what is left, but none of both can be read */
+    SUPERBLOCK_ROTTEN,    /* ours by what is left, but none of both can be read */
+    SUPERBLOCK_CLOBBERED, /* the second is ours, and someone has written over the first */
     SUPERBLOCK_FOREIGN,
 };
 

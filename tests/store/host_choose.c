@@ -101,10 +101,12 @@ TEST(store_refused_disks_have_too_little_room_or_too_large_blocks)
     disks[0].info.physical_block_bytes = 12288; /* no power of two */
     CHECK(is_refused("12288"));
     world_make(4088);
-    CHECK(is_refused("holds something else"));
+    CHECK(is_refused("has 4088 sectors in blocks of 512 bytes: Tally needs 4 MiB or more"));
     world_make(WORLD_SECTORS);
     disks[0].info.logical_block_bytes = 32768;
-    CHECK(is_refused("holds something else"));
+    CHECK(is_refused("in blocks of 32768 bytes"));
+    disks[0].info.read_only = true;
+    CHECK_EQ(world_boot(), STORE_ABSENT);
 }
 
 TEST(store_refused_foreign_disks_are_not_written_to)
@@ -204,9 +206,11 @@ TEST(store_uses_the_second_superblock_where_the_first_is_rotten)
 
     CHECK(make_used()); /* but one that someone has written over is not ours */
     disk_put(&disks[0], 0, "\xeb\x3c\x90", 3);
-    CHECK(is_refused("holds something else"));
+    CHECK(is_refused("was Tally's until something else was written"));
     clear(0, 512);
     disk_put(&disks[0], 1024, "ext4", 4);
+    CHECK(is_refused("was Tally's until something else was written"));
+    disk_rot(&disks[0], MIB + 60);
     CHECK(is_refused("holds something else"));
 }
 

@@ -229,6 +229,23 @@ TEST(gpt_with_several_partitions_of_our_type_is_refused)
     disks_end();
 }
 
+/* Its blocks would share those of the disk with their neighbours. */
+TEST(gpt_partition_that_does_not_begin_where_a_block_does_is_refused)
+{
+    make(512);
+    put_entry(3, ours, OURS + 7, OURS + OURS_LEN - 1);
+    put_tables();
+    CHECK(is_refused("does not begin where a block does"));
+    make(512);
+    put_entry(3, ours, OURS + 8, OURS + OURS_LEN - 1);
+    put_tables();
+    CHECK_EQ(world_boot(), STORE_OPEN);
+    disk_kill_machine(&disks[0]);
+    disks[0].info.physical_block_bytes = 8192; /* nor does it for a disk of larger blocks */
+    CHECK(is_refused("larger blocks"));
+    disks_end();
+}
+
 TEST(gpt_partition_that_holds_something_else_is_refused)
 {
     make(512);
