@@ -23,7 +23,8 @@
  *   - The blocks and the slot of n + 1 may be there only in part. Then the slot's CRC, a block's
  *     CRC or the CRC of these does not hold, and recovery falls back to n (slots.c).
  *   - All of n + 1 may be there. Then it is recovered, though nobody was answered for it. It is a
- *     state that the machine was in, so that is as good.
+ *     state that the machine was in, so that is as good. It is flushed before the next life writes
+ *     anything (recover.c).
  *   - A life that ends in a crash leaves arena blocks and perhaps a slot of a commit that never
  *     became stable. The next life overwrites the blocks with other ids. The slot's CRC of blocks
  *     then does not hold, and (boots, seq) puts it below what that life has made stable.
@@ -311,19 +312,12 @@ void commit_begin_life(const struct store_config *config, const struct store_dis
     store.counters.recovered_users = disk->state.users;
     store.counters.arena_bytes_max = format_arena_bytes_max(&disk->superblock);
     store.stable = (struct stats_snapshot){disk->state.count, disk->state.users, disk->state.sum};
-    /*
-     * What was recovered may never have been stable itself: it may be in the device's cache only.
-     * So this commit is the same state, which stands on the same stable commit and the same arena
-     * blocks: they are not written again.
-     */
     store.begun = disk->state;
     store.begun.boots = store.counters.boots;
-    store.begun.seq = seq;
-    store.ids = users_arena(stats->users).bytes;
-    store.next_block = full_blocks(store.begun.arena_bytes);
-    store.stable_seq = disk->state.durable_seq;
-    store.phase = PHASE_WRITING;
-    store.begun_ns = store.progress_ns = now_ns;
+    store.begun.seq = seq - 1; /* the next is `seq` */
+    store.stable_seq = disk->state.seq;
+    begin(false, now_ns);
+    store.begun.wall_s = disk->state.wall_s; /* it is the same state */
 }
 
 uint64_t store_epoch(void)

@@ -4,8 +4,8 @@
 #include "app/store/store.h"
 
 /*
- * From the state that was recovered, which `stats` holds. The life's first commit begins with it,
- * as number `seq`, to be carried on by store_poll().
+ * From the state that was recovered, which `stats` holds and which MUST be stable. The life's first
+ * commit begins with it, as number `seq`, to be carried on by store_poll().
  */
 void commit_begin_life(const struct store_config *config, const struct store_disk *disk,
                        struct stats *stats, uint64_t seq, uint64_t now_ns);

@@ -116,6 +116,27 @@ static void tell_progress(const struct store_config *config, const struct store_
     *told_ns = config->now_ns();
 }
 
+/*
+ * Reads `count` blocks from *block on into `chunk`. If the disk cannot, they are read one by one:
+ * *block ends at the one that fails.
+ */
+static bool read_blocks(struct blocking *device, const struct format_superblock *superblock,
+                        uint64_t *block, uint32_t count)
+{
+    const uint64_t first = *block;
+    const uint32_t block_bytes = superblock->block_bytes;
+    if (blocking_read(device, format_arena_sector(superblock, first), chunk, count * block_bytes))
+        return true;
+    for (uint32_t i = 0; i < count; i++) {
+        *block = first + i;
+        if (!blocking_read(device, format_arena_sector(superblock, *block), chunk + i * block_bytes,
+                           block_bytes))
+            return false;
+    }
+    *block = first;
+    return true;
+}
+
 /* All full blocks, then the tail; *block ends at the one that is not good. */
 static enum ids_result read_ids(struct blocking *device, const struct store_config *config,
                                 const struct store_disk *disk, struct ids *ids, uint64_t *block)
@@ -128,8 +149,7 @@ static enum ids_result read_ids(struct blocking *device, const struct store_conf
     while (*block < blocks) {
         const uint64_t left = blocks - *block;
         const uint32_t count = left < blocks_max ? (uint32_t)left : blocks_max;
-        if (!blocking_read(device, format_arena_sector(superblock, *block), chunk,
-                           count * superblock->block_bytes))
+        if (!read_blocks(device, superblock, block, count))
             return IDS_UNREADABLE;
         const enum ids_result result = feed_blocks(superblock, ids, block, count);
         if (result != IDS_GOOD)
@@ -160,8 +180,7 @@ static bool recover_ids(struct blocking *device, const struct store_config *conf
               ULL(block), ULL(sector));
         break;
     case IDS_UNREADABLE:
-        ERROR("the disk cannot read the ids from block %llu on (sector %llu): restore it from a "
-              "copy",
+        ERROR("the disk cannot read block %llu of the ids (sector %llu): restore it from a copy",
               ULL(block), ULL(sector));
         break;
     case IDS_FULL:
@@ -182,19 +201,26 @@ static bool recover_ids(struct blocking *device, const struct store_config *conf
 
 /* ---- the life's first commit ---- */
 
-/* Not in the slots of the state that was recovered, nor of the stable one that it stands on. */
+/* Above all that were seen, and not in the slot of the state that was recovered. */
 static uint64_t first_seq(const struct store_disk *disk)
 {
-    uint64_t seq = disk->seq_seen + 1;
-    while (seq % FORMAT_SLOTS == disk->state.seq % FORMAT_SLOTS ||
-           seq % FORMAT_SLOTS == disk->state.durable_seq % FORMAT_SLOTS)
-        seq++;
-    return seq;
+    const uint64_t seq = disk->seq_seen + 1;
+    return seq % FORMAT_SLOTS == disk->state.seq % FORMAT_SLOTS ? seq + 1 : seq;
 }
 
-static bool commit_this_life(const struct store_config *config, const struct store_disk *disk,
-                             struct stats *stats, char *error)
+/*
+ * What was recovered may be in the device's cache only: of the last life's newest commit nobody
+ * knows whether its flush completed. So it is flushed before anything else is written. Otherwise
+ * lives that end before their first flush would one after another write over the slots around it,
+ * until none of what the device may still lose is left on the disk.
+ */
+static bool commit_this_life(struct blocking *device, const struct store_config *config,
+                             const struct store_disk *disk, struct stats *stats, char *error)
 {
+    if (!blocking_flush(device)) {
+        ERROR("the disk cannot be flushed, or does not answer: use another");
+        return false;
+    }
     const uint64_t begun_ns = config->now_ns(), seq = first_seq(disk);
     uint64_t now_ns = begun_ns;
     commit_begin_life(config, disk, stats, seq, now_ns);
@@ -251,7 +277,7 @@ static bool recover(const struct store_config *config, struct store_disk *disk, 
         ERROR("the disk's first superblock cannot be written: use another disk");
         return false;
     }
-    return commit_this_life(config, disk, stats, error);
+    return commit_this_life(&device, config, disk, stats, error);
 }
 
 enum store_opened store_recover(const struct store_config *config, struct store_disk *disk,

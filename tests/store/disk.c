@@ -339,6 +339,10 @@ size_t blockdev_completed(size_t device, struct blockdev_completion *completions
         if (disk->hang_in > 1)
             disk->hang_in--;
         const unsigned which = disk->is_prompt ? 0 : chance(disk->queue_count);
+        if (disk->hangs_in_flushes && disk->queue[which].request.operation == BLOCKDEV_FLUSH) {
+            disk_now_ns += HANG_NS;
+            break;
+        }
         struct queued queued = disk->queue[which];
         disk->queue_count--;
         memmove(&disk->queue[which], &disk->queue[which + 1],

@@ -44,6 +44,7 @@ struct disk {
     /* What goes wrong. Numbers count down with each request of the kind; 0: never. */
     unsigned fail_write_in, fail_flush_in, fail_read_in;
     unsigned hang_in;      /* from this request on none completes */
+    bool hangs_in_flushes; /* of which none completes */
     unsigned misdirect_in; /* this write goes misdirect_by sectors further */
     int64_t misdirect_by;
     unsigned queue_limit;      /* requests that there is room for */

@@ -277,10 +277,12 @@ TEST(store_refused_disks_that_fail_while_they_are_formatted)
         disks[0].fail_write_in = i;
         CHECK(is_refused(i < 5 ? "could not be formatted" : "cannot be written to"));
     }
-    for (unsigned i = 1; i <= 4; i++) {
+    for (unsigned i = 1; i <= 5; i++) {
         world_make(WORLD_SECTORS);
         disks[0].fail_flush_in = i;
-        CHECK(is_refused(i < 4 ? "could not be formatted" : "cannot be written to"));
+        CHECK(is_refused(i < 4    ? "could not be formatted"
+                         : i == 4 ? "cannot be flushed"
+                                  : "cannot be written to"));
     }
     world_make(WORLD_SECTORS); /* what it wrote does not come back */
     disks[0].misdirect_in = 1;
@@ -295,7 +297,7 @@ TEST(store_refused_disks_that_fail_while_they_are_formatted)
 TEST(store_refused_disks_that_do_not_answer)
 {
     CHECK(make_used());
-    for (unsigned i = 1; i <= 67; i++) { /* a superblock, slots, and one again; a commit */
+    for (unsigned i = 1; i <= 69; i++) { /* a superblock, slots, one again; a flush; a commit */
         disks[0].hang_in = i;
         const uint64_t begun_ns = disk_now_ns;
         CHECK_EQ(world_boot(), STORE_REFUSED);

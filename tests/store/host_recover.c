@@ -66,7 +66,11 @@ TEST(recovery_names_the_block_that_rotted)
     disk_rot(&disks[0], image_block_at(1) + 4092);
     disks[0].bad_from = image_block_at(2) / DISK_SECTOR;
     disks[0].bad_to = disks[0].bad_from + 1;
-    CHECK(is_refused("cannot read the ids from block 0 on"));
+    CHECK(is_refused("cannot read block 2 of the ids (sector "));
+    disks[0].bad_to = 0;
+    disks[0].fail_read_in = 1 + 64 + 1 + 1; /* of all the blocks at once; one by one it can */
+    CHECK(world_is_back());
+    CHECK_EQ(world.event_count, 1600);
 }
 
 /* A block where another belongs, each with its CRC: what a misdirected write leaves. */
@@ -197,14 +201,14 @@ TEST(recovery_prefers_a_later_life_to_a_higher_number)
     CHECK_EQ(image_newest().boots, older.boots + 2);
 }
 
-TEST(a_life_begins_in_neither_slot_that_it_stands_on)
+TEST(a_life_does_not_begin_in_the_slot_that_it_stands_on)
 {
     CHECK(make_used(true));
     static uint8_t ids[1 << 20];
     const struct format_state newest = image_newest();
     image_ids(ids, sizeof ids);
     struct format_state torn = newest; /* its blocks are missing */
-    torn.seq = newest.durable_seq + FORMAT_SLOTS - 1;
+    torn.seq = newest.seq + FORMAT_SLOTS - 1;
     torn.durable_seq = newest.durable_seq;
     torn.arena_from = 0;
     torn.arena_crc = 1;
@@ -212,6 +216,29 @@ TEST(a_life_begins_in_neither_slot_that_it_stands_on)
     CHECK(world_is_back());
     CHECK_EQ(world.event_count, 1600);
     CHECK_EQ(store_stable(), newest.seq + FORMAT_SLOTS + 1);
+}
+
+/*
+ * What a life recovers may be in the disk's cache, and so may be what the life before it wrote, and
+ * all of them may be lost together. None may be written over what was stable.
+ */
+TEST(lives_whose_flushes_never_complete_leave_what_was_stable)
+{
+    CHECK(make_used(false));
+    const uint64_t stable = image_newest().seq;
+    for (unsigned i = 0; i < FORMAT_SLOTS + 2; i++) {
+        disks[0].hangs_in_flushes = true;
+        CHECK(is_refused("does not answer"));
+        disk_kill_machine(&disks[0]);
+    }
+    disks[0].hangs_in_flushes = false;
+    for (unsigned i = 0; i < disks[0].write_count;
+         i++) /* the power goes while it writes this one */
+        if (disks[0].writes[i].sector == image_slot_at(stable) / DISK_SECTOR)
+            memcpy(disks[0].media + image_slot_at(stable), disks[0].writes[i].bytes, DISK_SECTOR);
+    disk_cut_power(&disks[0], LOSS_ALL);
+    CHECK(world_is_back());
+    CHECK_EQ(world.event_count, 1600);
 }
 
 TEST(lives_and_what_they_recovered_are_counted)
