@@ -419,6 +419,9 @@ unit: ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
 	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
 
+mutants: build/unit/store ## Break the store on purpose, and see that its tests notice
+	@exec scripts/mutants
+
 coverage: $(coverage_programs) build/packages-coverage ## See what the host's tests reach, by gcov
 	@exec scripts/coverage
 
@@ -467,8 +470,8 @@ help: ## List all this
 	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load disk-check disk-export debug test unit sim coverage guest e2e soak bench plot \
-	check reproducible fuzz clean distclean help always
+.PHONY: all run load disk-check disk-export debug test unit sim mutants coverage guest e2e soak bench \
+	plot check reproducible fuzz clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects) $(store_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

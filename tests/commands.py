@@ -41,7 +41,7 @@ CHEAP = {
               r"\$1 = 2\n"),
 }
 # What scripts/test does in whole.
-PARTS = ("check", "coverage", "guest", "reproducible")
+PARTS = ("check", "coverage", "guest", "mutants", "reproducible")
 
 
 def make(*words, cwd=TOP):

@@ -143,7 +143,7 @@ TEST(gpt_entries_may_be_longer_and_fill_what_there_is_room_for)
 
 TEST(gpt_second_table_serves_where_the_first_is_rotten)
 {
-    static const uint64_t rotten[] = {512, 512 + 17, 512 + 50, 1024 + 3 * 128 + 33};
+    static const uint64_t rotten[] = {512, 512 + 17, 512 + 50, 1024 + 3 * 128, 1024 + 3 * 128 + 33};
     for (unsigned i = 0; i < sizeof rotten / sizeof rotten[0]; i++) {
         make(512);
         put_tables();
