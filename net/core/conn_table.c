@@ -211,6 +211,7 @@ struct server_conn *conns_add(uint64_t key, struct tcp_pcb *pcb)
     conn->key = key;
     conn->pcb = pcb;
     conn->flags &= CONN_TOUCHED;
+    conn->hold = HOLD_NONE;
     struct server_conn **const bucket = bucket_of(key);
     conn->hash_next = *bucket;
     *bucket = conn;

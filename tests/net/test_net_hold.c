@@ -175,6 +175,34 @@ NET_TEST(a_peer_that_goes_is_not_resumed)
     EXPECT_EQ(rig_app.resumed, 0);
 }
 
+/* Records are used again, the last first. */
+NET_TEST(a_connection_in_the_place_of_one_that_was_held_is_held_anew)
+{
+    static struct peer later;
+    for (unsigned released = 0; released < 2; released++) {
+        if (released == 0)
+            rig_start_default(16);
+        connect_and_send("h\n");
+        if (released != 0)
+            server_release(rig_ticket);
+        peer_send_reset(&peer);
+        rig_poll();
+        rig_ticket++;
+        peer_init(&later, (uint16_t)(40010 + released));
+        peer_connect(&later);
+        peer_send(&later, "h\n");
+        peer_expect(&later, "");
+        release(rig_ticket);
+        peer_expect(&later, "held ");
+        peer_send_fin(&later);
+        rig_poll();
+        peer_take(&later);
+        EXPECT(later.fin);
+        rig_ticket++;
+        rig_wait_ms(20000);
+    }
+}
+
 NET_TEST(what_is_never_released_is_reset_after_hold_ms)
 {
     rig_start_default(16);

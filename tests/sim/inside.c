@@ -53,6 +53,15 @@ static void check_input(const struct server_conn *conn)
               "port %u: what is unread is forgotten", port_of(conn));
 }
 
+/* What waits for the application's release has a place in that list, and nobody else. */
+static void check_hold(const struct server_conn *conn)
+{
+    SIM_CHECK(conn->hold == (conn->deadline == DEADLINE_HELD       ? HOLD_HELD
+                             : conn->deadline == DEADLINE_RESUMING ? HOLD_RELEASED
+                                                                   : HOLD_NONE),
+              "port %u: hold %u with deadline %u", port_of(conn), conn->hold, conn->deadline);
+}
+
 static void check_deadline(const struct server_conn *conn)
 {
     const uint32_t ms[DEADLINE_KINDS] = {
@@ -77,6 +86,7 @@ static void check(struct server_conn *conn)
     check_output(conn);
     check_input(conn);
     check_deadline(conn);
+    check_hold(conn);
 }
 
 void inside_check(const struct server_config *of)
