@@ -467,11 +467,11 @@ help: ## List all this
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		expand -t 21
 	@echo 'Variables, as in `make run PORT=9000 ARGS="max-users=1000000 log=debug"`:'
-	@sed -nE 's/^#: ([^ ]+) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
+	@sed -nE 's/^#: ([^ ]*) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load disk-check disk-export debug test unit sim mutants coverage guest e2e soak bench \
-	plot check reproducible fuzz clean distclean help always
+.PHONY: all run load disk-check disk-export debug test unit sim mutants coverage guest e2e soak \
+	bench plot check reproducible fuzz clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects) $(store_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

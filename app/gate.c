@@ -1,3 +1,4 @@
+/* When a commit begins is the store's to decide: begin_what_is_due() in app/store/commit.c. */
 #include "app/gate.h"
 
 #include "net/server.h"

@@ -156,17 +156,20 @@ machine_network() {
     machine+=(-netdev "$1" -device "$device,netdev=n0,mac=52:54:00:12:00:02")
 }
 
-# machine_disk FILE [SIZE]: a virtio-blk device on that file or block device; what is not there is
-# made, sparse. QEMU's own answer to an error would be to stop the machine until somebody looks:
-# `report` hands it to the appliance, which knows what to do. Writes are cached by the host until
-# the appliance flushes them.
+# machine_disk FILE [SIZE]: a virtio-blk device on that file or block device; what is not there, or
+# empty, is made, sparse. QEMU's own answer to an error would be to stop the machine until somebody
+# looks: `report` hands it to the appliance, which knows what to do. Writes are cached by the host
+# until the appliance flushes them.
 machine_disk() {
-    local file=$1 size=${2:-1G} driver=file device=virtio-blk-pci
+    local file=$1 size=${2:-1G} driver=file device=virtio-blk-pci why
     [[ $size =~ ^[1-9][0-9]{0,9}[MGT]$ ]] ||
         die "DISK_SIZE=$size: write a number followed by M, G or T"
-    if [ ! -e "$file" ]; then
-        truncate -s "$size" "$file" 2>/dev/null ||
-            die "DISK=$file: no such file, and it cannot be made"
+    file=$(realpath -m -- "$file")
+    if [ ! -e "$file" ] || { [ -f "$file" ] && [ ! -s "$file" ]; }; then
+        why=$(truncate -s "$size" "$file" 2>&1) || {
+            [ -s "$file" ] || rm -f "$file"
+            die "DISK=$file cannot be made: ${why#truncate: }"
+        }
     fi
     [ ! -b "$file" ] || driver=host_device
     [ -f "$file" ] || [ -b "$file" ] || die "DISK=$file: neither a file nor a block device"
@@ -174,7 +177,7 @@ machine_disk() {
     [ "$MACHINE" != microvm ] || device=virtio-blk-device
     machine+=(-blockdev "$(python3 -c 'import json, os, sys
 print(json.dumps({"driver": "raw", "node-name": "d0", "file": {
-    "driver": sys.argv[1], "filename": os.path.abspath(sys.argv[2])}}))' $driver "$file")"
+    "driver": sys.argv[1], "filename": sys.argv[2]}}))' $driver "$file")"
         -device "$device,drive=d0,werror=report,rerror=report")
 }
 

@@ -86,7 +86,7 @@ static bool has_room(const struct blockdev_info *info)
 static void say_what_is_needed(uint64_t sectors, uint32_t block_bytes, size_t device, char *text)
 {
     sentence(text, device,
-             "has %llu sectors in blocks of %u bytes: Tally needs 4 MiB or more, in blocks of at "
+             "has %llu sectors in blocks of %u bytes: Tally needs 2 MiB or more, in blocks of at "
              "most %u",
              (unsigned long long)sectors, block_bytes, FORMAT_BLOCK_BYTES_MAX);
 }

@@ -95,13 +95,13 @@ TEST(store_refused_disks_have_too_little_room_or_too_large_blocks)
     CHECK(world_is_back());
     world_make(4096);
     disks[0].info.physical_block_bytes = 16384;
-    CHECK(is_refused("Tally needs 4 MiB or more"));
+    CHECK(is_refused("Tally needs 2 MiB or more"));
     disks[0].info.physical_block_bytes = 32768;
     CHECK(is_refused("in blocks of at most 16384"));
     disks[0].info.physical_block_bytes = 12288; /* no power of two */
     CHECK(is_refused("12288"));
     world_make(4088);
-    CHECK(is_refused("has 4088 sectors in blocks of 512 bytes: Tally needs 4 MiB or more"));
+    CHECK(is_refused("has 4088 sectors in blocks of 512 bytes: Tally needs 2 MiB or more"));
     world_make(WORLD_SECTORS);
     disks[0].info.logical_block_bytes = 32768;
     CHECK(is_refused("in blocks of 32768 bytes"));
