@@ -126,6 +126,26 @@ static enum verdict judge_blank(const struct store_config *config, const struct 
     return VERDICT_REFUSE;
 }
 
+/*
+ * Whether the disk as a whole is what it seems, whatever a partition table says. Where the store's
+ * second superblock would be, 1 MiB from the beginning, is where partitions begin, too: it may be
+ * the first one of a store that lies there.
+ */
+static bool is_certain(const struct place *place)
+{
+    switch (place->found) {
+    case SUPERBLOCK_OURS:
+    case SUPERBLOCK_BLANK:
+    case SUPERBLOCK_NEWER:
+        return true;
+    case SUPERBLOCK_OURS_BY_SECOND:
+    case SUPERBLOCK_OURS_UNFINISHED:
+        return place->superblock.sectors == place->sectors;
+    default:
+        return false;
+    }
+}
+
 /* Fills in *place: all of the device, or its partition. False: it has more than one. */
 static bool look(const struct store_config *config, const struct blockdev_info *info,
                  struct place *place)
@@ -138,7 +158,7 @@ static bool look(const struct store_config *config, const struct blockdev_info *
         return true;
     struct blocking blocking = blocking_of(config, place->device, 0);
     place->found = superblock_find(&blocking, place->sectors, &place->superblock);
-    if (place->found != SUPERBLOCK_FOREIGN && place->found != SUPERBLOCK_CLOBBERED)
+    if (is_certain(place))
         return true;
     const enum gpt_found found = gpt_find(&blocking, info->sectors, &partition);
     if (found == GPT_FOUND && partition.sectors >= SECTORS_MIN) {

@@ -108,6 +108,13 @@ bool slots_recover(struct blocking *device, struct store_disk *disk,
                    char error[STORE_ERROR_BYTES_MAX])
 {
     read_slots(device, disk);
+    if (disk->seq_seen > FORMAT_SEQ_MAX / 2 || disk->boots_seen > FORMAT_SEQ_MAX / 2) {
+        /* Its next commits would soon be beyond what slots may say, and not be recovered. */
+        (void)snprintf(error, STORE_ERROR_BYTES_MAX,
+                       "the disk counts more commits or boots than there can have been: restore it "
+                       "from a copy");
+        return false;
+    }
     const struct seen *const newest = find_newest(device, &disk->superblock);
     if (newest == NULL) {
         (void)snprintf(error, STORE_ERROR_BYTES_MAX,

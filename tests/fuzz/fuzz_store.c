@@ -1,40 +1,101 @@
 /*
- * Disks under libFuzzer: a store with some users in it, of which the input changes bytes here and
- * there, with CRCs made right again or not; or anything at all at the beginning of a disk. Held to
- * be true:
+ * A disk with anything on it, under what recovers it at boot (app/store/), by libFuzzer.
  *
- *   - choosing and recovering come to an end, within so many requests;
- *   - nothing is read or written beyond the disk;
- *   - a refusal says why;
- *   - what was recovered counts on: another life recovers what this one has made stable.
+ * The input changes a store that is sound, byte by byte or field by field with the CRCs put right,
+ * and says what the disk is and does besides. Held to be true:
+ *
+ *   - nothing is read or written out of bounds, of memory or of the disk (AddressSanitizer);
+ *   - it comes to an end, after a bounded number of requests;
+ *   - a refusal has a reason, and a disk that is refused before it is formatted is not written to;
+ *   - what is recovered adds up, can be counted on, and is there in the next life, to the last bit.
  */
 #include <stdalign.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/store/crc32c.h"
+#include "app/store/gpt.h"
 #include "app/store/store.h"
 #include "kernel/blockdev.h"
 #include "tests/fuzz/input.h"
 
-#define DISK_BYTES   (4u << 20)
-#define MEMORY_BYTES (1u << 19)
-#define REQUESTS_MAX 20000
-#define PATCHES_MAX  16
-#define POLLS_MAX    1000
-#define USERS        600
+#define SECTORS      8192u /* 4 MiB */
+#define BYTES        ((size_t)SECTORS * BLOCKDEV_SECTOR_BYTES)
+#define PAGE_BYTES   4096u
+#define PART_SECTOR  2048u
+#define PART_SECTORS 5120u
+#define USERS        1000u
+#define MEMORY_BYTES (256u << 10)
+#define CHANGES_MAX  40
+#define DONE_MAX     16
+#define REQUESTS_MAX 100000
+#define POLLS_MAX    10000
 
-static uint8_t disk_bytes[DISK_BYTES], sound[DISK_BYTES];
-static alignas(64) uint8_t memory[MEMORY_BYTES];
-static struct format_superblock superblock; /* of `sound` */
-static struct blockdev_info info;
+enum change {
+    CHANGE_BYTE,       /* anywhere where something stands */
+    CHANGE_SUPERBLOCK, /* a byte of either; its CRC is put right */
+    CHANGE_SLOT,       /* likewise */
+    CHANGE_BLOCK,      /* likewise, of ids */
+    CHANGE_STATE,      /* a field of a slot's; what hangs on it is put right */
+    CHANGE_COPY,       /* a slot or block goes where another is */
+    CHANGE_CLEAR,      /* a range becomes zeros */
+    CHANGE_TABLE,      /* a byte of the partition tables; their CRCs are put right */
+    CHANGE_DEVICE,     /* size, blocks, read-only, flush, serial number */
+    CHANGE_FAULT,      /* reads that fail; a request that fails or is never answered */
+    CHANGES
+};
+
+static struct input input;
+
+/* ---- the disk ---- */
+
+static struct {
+    struct blockdev_info info;
+    uint8_t bytes[BYTES];
+    bool is_changed[BYTES / PAGE_BYTES]; /* since base[] */
+    struct blockdev_completion done[DONE_MAX];
+    size_t done_count;
+    unsigned requests, writes;
+    bool is_faulty;
+    uint64_t bad_from, bad_to; /* sectors that cannot be read */
+    unsigned hang_in, fail_in; /* requests from now; 0: never */
+} disk;
+
+enum { BASE_WHOLE, BASE_PARTITION, BASES };
+static uint8_t base[BASES][BYTES];
+static uint64_t now_ns;
 static struct blockdev_counters counters;
-static struct blockdev_completion done[16];
-static size_t done_count;
-static unsigned requests;
-static uint64_t now;
 
-/* ---- the disk: what is submitted is done ---- */
+static void mark(size_t at, size_t len)
+{
+    for (size_t page = at / PAGE_BYTES; page <= (at + len - 1) / PAGE_BYTES; page++)
+        disk.is_changed[page] = true;
+}
+
+static void put(size_t at, const void *bytes, size_t len)
+{
+    memcpy(disk.bytes + at, bytes, len);
+    mark(at, len);
+}
+
+static void put8(size_t at, uint8_t byte)
+{
+    put(at, &byte, 1);
+}
+
+static void restore(unsigned which)
+{
+    static unsigned last = BASES;
+    for (size_t page = 0; page < BYTES / PAGE_BYTES; page++)
+        if (disk.is_changed[page] || which != last)
+            memcpy(disk.bytes + page * PAGE_BYTES, base[which] + page * PAGE_BYTES, PAGE_BYTES);
+    memset(disk.is_changed, 0, sizeof disk.is_changed);
+    last = which;
+    disk.is_faulty = false;
+    disk.done_count = disk.requests = disk.writes = 0;
+    disk.bad_from = disk.bad_to = disk.hang_in = disk.fail_in = 0;
+    disk.info = (struct blockdev_info){
+        .sectors = SECTORS, .logical_block_bytes = 512, .physical_block_bytes = 512, .flush = true};
+}
 
 size_t blockdev_count(void)
 {
@@ -43,55 +104,82 @@ size_t blockdev_count(void)
 
 const struct blockdev_info *blockdev_get_info(size_t device)
 {
-    (void)device;
-    return &info;
+    REQUIRE(device == 0);
+    return &disk.info;
 }
 
-const struct blockdev_counters *blockdev_get_counters(size_t device)
+static bool counts_down(unsigned *in)
 {
-    (void)device;
-    return &counters;
+    return *in != 0 && --*in == 0;
+}
+
+static enum blockdev_status carry_out(const struct blockdev_request *request)
+{
+    size_t at = (size_t)request->sector * BLOCKDEV_SECTOR_BYTES, len = 0;
+    for (unsigned i = 0; i < request->buffer_count; i++)
+        len += request->buffers[i].len;
+    REQUIRE(request->sector <= SECTORS && len <= BYTES - at);
+    REQUIRE(at + len <= disk.info.sectors * BLOCKDEV_SECTOR_BYTES);
+    if (counts_down(&disk.fail_in))
+        return BLOCKDEV_FAILED;
+    if (request->operation == BLOCKDEV_READ && request->sector < disk.bad_to &&
+        request->sector + len / 512 > disk.bad_from)
+        return BLOCKDEV_FAILED;
+    for (unsigned i = 0; i < request->buffer_count; i++) {
+        const struct blockdev_buffer *const buffer = &request->buffers[i];
+        if (request->operation == BLOCKDEV_READ)
+            memcpy(buffer->bytes, disk.bytes + at, buffer->len);
+        else
+            put(at, buffer->bytes, buffer->len);
+        at += buffer->len;
+    }
+    disk.writes += request->operation == BLOCKDEV_WRITE;
+    return BLOCKDEV_OK;
 }
 
 bool blockdev_submit(size_t device, const struct blockdev_request *request)
 {
-    uint64_t at = request->sector * BLOCKDEV_SECTOR_BYTES;
-    (void)device;
-    REQUIRE(requests++ < REQUESTS_MAX);
-    if (done_count == sizeof done / sizeof done[0])
-        return false;
-    for (unsigned i = 0; i < request->buffer_count; i++) {
-        const struct blockdev_buffer *const buffer = &request->buffers[i];
-        REQUIRE(at <= DISK_BYTES && buffer->len <= DISK_BYTES - at);
-        if (request->operation == BLOCKDEV_READ)
-            memcpy(buffer->bytes, disk_bytes + at, buffer->len);
-        else
-            memcpy(disk_bytes + at, buffer->bytes, buffer->len);
-        at += buffer->len;
-    }
-    done[done_count++] = (struct blockdev_completion){.token = request->token};
+    REQUIRE(device == 0 && ++disk.requests < REQUESTS_MAX);
+    REQUIRE(request->operation != BLOCKDEV_WRITE || !disk.info.read_only);
+    if (disk.done_count == DONE_MAX || disk.hang_in == 1)
+        return disk.hang_in == 1;
+    if (disk.hang_in > 1)
+        disk.hang_in--;
+    disk.done[disk.done_count++] = (struct blockdev_completion){request->token, carry_out(request)};
     return true;
 }
 
 void blockdev_kick(size_t device)
 {
-    (void)device;
+    REQUIRE(device == 0);
 }
 
 size_t blockdev_completed(size_t device, struct blockdev_completion *completions, size_t max)
 {
     size_t count = 0;
-    (void)device;
-    while (count < max && done_count > 0)
-        completions[count++] = done[--done_count];
+    REQUIRE(device == 0);
+    if (disk.done_count == 0)
+        now_ns += 100000000; /* who waits should not have to do so for long */
+    while (count < max && disk.done_count > 0)
+        completions[count++] = disk.done[--disk.done_count];
     return count;
 }
 
-/* ---- a life of the machine ---- */
-
-static uint64_t clock(void)
+const struct blockdev_counters *blockdev_get_counters(size_t device)
 {
-    return now += 1000;
+    REQUIRE(device == 0);
+    return &counters;
+}
+
+/* ---- a machine ---- */
+
+static struct store_disk chosen;
+static struct stats stats;
+static char error[STORE_ERROR_BYTES_MAX];
+
+static uint64_t clock_ns(void)
+{
+    return now_ns += 1000;
 }
 
 static bool wall_s(int64_t *unix_s)
@@ -107,153 +195,327 @@ static void fill(void *bytes, size_t len)
 
 static void tell(const char *line)
 {
-    REQUIRE(line[0] != '\0' && strlen(line) < STORE_ERROR_BYTES_MAX);
+    REQUIRE(line[0] != '\0');
 }
 
 static const struct store_config config = {
-    .choice = STORE_AUTO, .now_ns = clock, .wall_s = wall_s, .fill_random = fill, .tell = tell};
+    .choice = STORE_AUTO, .now_ns = clock_ns, .wall_s = wall_s, .fill_random = fill, .tell = tell};
 
-static enum store_opened live(struct stats *stats)
+static enum store_opened boot(void)
 {
-    static struct store_disk disk;
-    static char error[STORE_ERROR_BYTES_MAX];
+    static alignas(64) uint8_t memory[MEMORY_BYTES];
     const struct siphash_key key = {1, 2};
-    requests = 0;
-    done_count = 0;
-    memset(error, 0x7f, sizeof error);
-    enum store_opened opened = store_choose(&config, &disk, error);
+    memset(error, 'x', sizeof error);
+    const unsigned writes = disk.writes;
+    enum store_opened opened = store_choose(&config, &chosen, error);
+    REQUIRE(disk.writes == writes);
     if (opened == STORE_OPEN) {
-        stats_init(stats, users_init(memory, sizeof memory, 20000, &key));
-        opened = store_recover(&config, &disk, stats, error);
+        stats_init(&stats, users_init(memory, sizeof memory, USERS, &key));
+        opened = store_recover(&config, &chosen, &stats, error);
     }
     REQUIRE(memchr(error, '\0', sizeof error) != NULL);
-    REQUIRE((opened == STORE_REFUSED) == (error[0] != '\0') || opened == STORE_ABSENT);
+    REQUIRE(opened != STORE_REFUSED || error[0] != '\0');
     return opened;
 }
 
-static void count_users(struct stats *stats, unsigned first, unsigned count)
+static void count_users(unsigned first, unsigned count)
 {
     for (unsigned i = first; i < first + count; i++) {
-        uint8_t id[24] = {(uint8_t)i, (uint8_t)(i >> 8), 1};
-        const struct event event = {.user_id = id, .user_id_len = 8 + i % 16, .value = i};
-        if (!stats_add(stats, &event))
-            return;
+        uint8_t id[40] = "user";
+        memcpy(id + 4, &i, sizeof i);
+        const struct event event = {
+            .user_id = id, .user_id_len = 8 + i % 32, .value = (double)i * 0.5};
+        (void)stats_add(&stats, &event);
     }
 }
 
-static void finish(void)
+/* False: the disk failed. */
+static bool stop(void)
 {
     store_finish();
     for (unsigned i = 0; i < POLLS_MAX && !store_is_clean(); i++)
-        store_poll(clock());
-    REQUIRE(store_is_clean());
+        store_poll(clock_ns());
+    return store_is_clean();
 }
 
-static void make_sound(void)
+/* ---- what a sound store looks like ---- */
+
+static uint32_t crc32(const uint8_t *bytes, size_t len)
 {
-    struct stats stats;
-    info = (struct blockdev_info){.sectors = DISK_BYTES / BLOCKDEV_SECTOR_BYTES,
-                                  .logical_block_bytes = 512,
-                                  .physical_block_bytes = 4096,
-                                  .flush = true};
-    REQUIRE(live(&stats) == STORE_OPEN);
-    for (unsigned i = 0; i < 3; i++) {
-        count_users(&stats, i * USERS / 3, USERS / 3);
-        finish();
-        REQUIRE(live(&stats) == STORE_OPEN);
+    uint32_t crc = ~0u;
+    for (size_t i = 0; i < len; i++) {
+        crc ^= bytes[i];
+        for (unsigned bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (0xedb88320u & -(crc & 1));
     }
-    memcpy(sound, disk_bytes, sizeof sound);
-    memcpy(&superblock, sound, sizeof superblock);
+    return ~crc;
 }
 
-/* ---- what the input makes of it ---- */
-
-static void fix_superblock(uint64_t at)
+/* Both headers' CRCs, and the one of the entries; each as far as it lies on the disk. */
+static void fix_tables(void)
 {
-    struct format_superblock fixed;
-    memcpy(&fixed, disk_bytes + at, sizeof fixed);
-    fixed.crc = crc32c(0, &fixed, offsetof(struct format_superblock, crc));
-    memcpy(disk_bytes + at, &fixed, sizeof fixed);
-}
-
-static void fix_slot(unsigned slot)
-{
-    const uint64_t sector = format_slot_sector(&superblock, slot);
-    const uint64_t block = sector * BLOCKDEV_SECTOR_BYTES / superblock.block_bytes;
-    uint8_t *const bytes = disk_bytes + sector * BLOCKDEV_SECTOR_BYTES;
-    const size_t len = format_slot_bytes(&superblock) - sizeof(uint32_t);
-    uint32_t crc = crc32c(0, superblock.uuid, sizeof superblock.uuid);
-    crc = crc32c(crc32c(crc, &block, sizeof block), bytes, len);
-    memcpy(bytes + len, &crc, sizeof crc);
-}
-
-static void fix_block(unsigned block)
-{
-    uint8_t *const bytes =
-        disk_bytes + format_arena_sector(&superblock, block) * BLOCKDEV_SECTOR_BYTES;
-    const uint32_t crc = format_arena_block_crc(&superblock, block, bytes);
-    memcpy(bytes + format_payload_bytes(&superblock), &crc, sizeof crc);
-}
-
-/* Changes one number somewhere. */
-static void patch(struct input *input)
-{
-    const uint8_t kind = take8(input);
-    const unsigned index = take8(input);
-    const unsigned at = take16(input);
-    const uint32_t value = take32(input);
-    uint64_t base;
-    uint32_t len;
-    switch (kind & 3) {
-    case 0:
-        base = index % 2 * (uint64_t)FORMAT_COPY_AT;
-        len = sizeof(struct format_superblock);
-        break;
-    case 1:
-        base = format_slot_sector(&superblock, index % FORMAT_SLOTS) * BLOCKDEV_SECTOR_BYTES;
-        len = (uint32_t)format_slot_bytes(&superblock);
-        break;
-    default:
-        base = format_arena_sector(&superblock, index % 8) * BLOCKDEV_SECTOR_BYTES;
-        len = superblock.block_bytes;
-        break;
+    static const size_t headers[] = {512, BYTES - 512}, entries[] = {1024, BYTES - 33 * 512};
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t crc = crc32(disk.bytes + entries[i], 128 * 128);
+        put(headers[i] + 88, &crc, sizeof crc);
+        put(headers[i] + 16, &(uint32_t){0}, sizeof crc);
+        crc = crc32(disk.bytes + headers[i], 92);
+        put(headers[i] + 16, &crc, sizeof crc);
     }
-    memcpy(disk_bytes + base + at % (len - sizeof value), &value, 1 + (kind >> 2) % sizeof value);
-    if ((kind & 0x80) != 0)
+}
+
+static void make_tables(void)
+{
+    static const uint8_t type[16] = GPT_TYPE;
+    for (unsigned i = 0; i < 2; i++) {
+        const uint64_t lba = i == 0 ? 1 : SECTORS - 1, entries = i == 0 ? 2 : SECTORS - 33;
+        const uint64_t first = PART_SECTOR, last = PART_SECTOR + PART_SECTORS - 1;
+        const size_t header = (size_t)lba * 512, entry = (size_t)entries * 512 + 128;
+        put(header, "EFI PART", 8);
+        put(header + 12, &(uint32_t){92}, 4);
+        put(header + 24, &lba, 8);
+        put(header + 72, &entries, 8);
+        put(header + 80, &(uint32_t){128}, 4);
+        put(header + 84, &(uint32_t){128}, 4);
+        put(entry, type, sizeof type);
+        put(entry + 32, &first, 8);
+        put(entry + 40, &last, 8);
+    }
+    fix_tables();
+}
+
+static void make_bases(void)
+{
+    static bool is_made;
+    if (is_made)
         return;
-    if ((kind & 3) == 0)
-        fix_superblock(base);
-    else if ((kind & 3) == 1)
-        fix_slot(index % FORMAT_SLOTS);
-    else
-        fix_block(index % 8);
+    is_made = true;
+    for (unsigned which = 0; which < BASES; which++) {
+        restore(which); /* blank */
+        if (which == BASE_PARTITION)
+            make_tables();
+        for (unsigned life = 0; life < 2; life++) {
+            REQUIRE(boot() == STORE_OPEN);
+            count_users(life * 300, 300);
+            REQUIRE(stop());
+        }
+        memcpy(base[which], disk.bytes, BYTES);
+    }
+}
+
+/* ---- changes ---- */
+
+static struct format_superblock superblock; /* as it was, and where */
+static size_t begin_at;
+
+static size_t slot_at(uint64_t slot)
+{
+    return begin_at + (size_t)format_slot_sector(&superblock, slot) * BLOCKDEV_SECTOR_BYTES;
+}
+
+static size_t block_at(uint64_t block)
+{
+    return begin_at + (size_t)format_arena_sector(&superblock, block) * BLOCKDEV_SECTOR_BYTES;
+}
+
+/* Of those that are written. */
+static uint64_t some_slot(void)
+{
+    return take8(&input) % 12;
+}
+
+static uint64_t some_block(void)
+{
+    return take8(&input) % 5;
+}
+
+static void fix_slot(uint64_t slot)
+{
+    const size_t len = format_slot_bytes(&superblock) - 4;
+    const uint64_t block = superblock.slots_block + slot * superblock.slot_blocks;
+    uint32_t crc = crc32c(0, superblock.uuid, sizeof superblock.uuid);
+    crc = crc32c(crc32c(crc, &block, sizeof block), disk.bytes + slot_at(slot), len);
+    put(slot_at(slot) + len, &crc, sizeof crc);
+}
+
+static void fix_block(uint64_t block)
+{
+    const uint32_t payload_bytes = format_payload_bytes(&superblock);
+    const uint32_t crc = format_arena_block_crc(&superblock, block, disk.bytes + block_at(block));
+    put(block_at(block) + payload_bytes, &crc, sizeof crc);
+}
+
+static void change_superblock(void)
+{
+    const uint8_t which = take8(&input);
+    const size_t at = begin_at + ((which & 1) != 0 ? FORMAT_COPY_AT : 0);
+    put8(at + take16(&input) % offsetof(struct format_superblock, crc), take8(&input));
+    const uint32_t crc = crc32c(0, disk.bytes + at, offsetof(struct format_superblock, crc));
+    put(at + offsetof(struct format_superblock, crc), &crc, sizeof crc);
+}
+
+/* Its fields, its sum, or what is behind them. */
+static void change_slot(void)
+{
+    const uint64_t slot = some_slot();
+    const uint16_t at = take16(&input);
+    put8(slot_at(slot) + (at < 0x8000 ? at % 192 : at % (format_slot_bytes(&superblock) - 4)),
+         take8(&input));
+    fix_slot(slot);
+}
+
+static void change_block(void)
+{
+    const uint64_t block = some_block();
+    put8(block_at(block) + take16(&input) % format_payload_bytes(&superblock), take8(&input));
+    fix_block(block);
+}
+
+static uint64_t any_number(uint64_t near)
+{
+    const uint8_t how = take8(&input);
+    return how < 200 ? near + (uint64_t)(int64_t)(int8_t)take8(&input)
+                     : (uint64_t)take32(&input) << (how % 33);
+}
+
+static void change_state(void)
+{
+    static uint8_t ids[BYTES];
+    static struct format_state state;
+    const uint32_t payload_bytes = format_payload_bytes(&superblock);
+    const uint64_t slot = some_slot();
+    if (!format_slot_decode(&superblock, slot, disk.bytes + slot_at(slot), &state))
+        return;
+    uint64_t *const fields[] = {&state.boots, &state.seq,         &state.durable_seq, &state.count,
+                                &state.users, &state.arena_bytes, &state.arena_from};
+    uint64_t *const field = fields[take8(&input) % 7];
+    *field = any_number(*field);
+    if (state.arena_bytes >= sizeof ids - payload_bytes)
+        return;
+    memset(ids, 0, (size_t)state.arena_bytes + 1);
+    for (uint64_t i = 0; i < state.arena_bytes / payload_bytes && i < superblock.arena_blocks; i++)
+        memcpy(ids + i * payload_bytes, disk.bytes + block_at(i), payload_bytes);
+    memcpy(ids + state.arena_bytes / payload_bytes * payload_bytes,
+           format_slot_tail(disk.bytes + slot_at(slot)), state.arena_bytes % payload_bytes);
+    state.arena_crc = 0;
+    for (uint64_t i = state.arena_from;
+         i < state.arena_bytes / payload_bytes && i < superblock.arena_blocks; i++)
+        state.arena_crc = format_arena_crc_append(
+            state.arena_crc, format_arena_block_crc(&superblock, i, disk.bytes + block_at(i)));
+    const uint64_t to = state.seq % FORMAT_SLOTS;
+    format_slot_encode(&superblock, &state, ids, disk.bytes + slot_at(to));
+    mark(slot_at(to), format_slot_bytes(&superblock));
+}
+
+static void copy(void)
+{
+    static uint8_t bytes[FORMAT_SLOT_BYTES_MAX];
+    const uint8_t how = take8(&input);
+    const size_t len = (how & 1) != 0 ? format_slot_bytes(&superblock) : superblock.block_bytes;
+    const size_t from = (how & 1) != 0 ? slot_at(some_slot()) : block_at(some_block());
+    const uint64_t to = (how & 1) != 0 ? some_slot() : some_block();
+    memcpy(bytes, disk.bytes + from, len);
+    put((how & 1) != 0 ? slot_at(to) : block_at(to), bytes, len);
+    if ((how & 2) != 0)
+        (how & 1) != 0 ? fix_slot(to) : fix_block(to);
+}
+
+static void clear(void)
+{
+    const size_t page = take16(&input) % (BYTES / PAGE_BYTES), pages = 1 + take8(&input);
+    const size_t end = page + pages < BYTES / PAGE_BYTES ? page + pages : BYTES / PAGE_BYTES;
+    memset(disk.bytes + page * PAGE_BYTES, 0, (end - page) * PAGE_BYTES);
+    mark(page * PAGE_BYTES, (end - page) * PAGE_BYTES);
+}
+
+static void change_table(void)
+{
+    static const size_t places[] = {512, 1024 + 128, BYTES - 512, BYTES - 33 * 512 + 128};
+    const uint8_t which = take8(&input);
+    put8(places[which & 3] + take8(&input) % ((which & 1) != 0 ? 128 : 92), take8(&input));
+    fix_tables();
+}
+
+static void change_device(void)
+{
+    const uint8_t how = take8(&input);
+    if ((how & 1) != 0)
+        disk.info.sectors = take16(&input) % (SECTORS + 1);
+    if ((how & 2) != 0)
+        disk.info.logical_block_bytes = 512u << take8(&input) % 8;
+    if ((how & 4) != 0)
+        disk.info.physical_block_bytes = (how & 0x80) != 0 ? take16(&input) : 512u << how / 16 % 8;
+    disk.info.read_only = (how & 8) != 0;
+    disk.info.flush = (how & 16) == 0;
+}
+
+static void change_faults(void)
+{
+    const uint8_t how = take8(&input);
+    disk.is_faulty = true;
+    if ((how & 1) != 0)
+        disk.bad_to = (disk.bad_from = take16(&input) % SECTORS) + 1 + how / 8;
+    if ((how & 2) != 0)
+        disk.hang_in = 1 + take8(&input);
+    if ((how & 4) != 0)
+        disk.fail_in = 1 + take8(&input);
+}
+
+static void change_byte(void)
+{
+    const uint32_t at = take32(&input);
+    put8(at % 2 == 0 ? at / 2 % BYTES : begin_at + FORMAT_COPY_AT + at / 2 % (1u << 20),
+         take8(&input));
+}
+
+static void change(enum change what)
+{
+    static void (*const changes[CHANGES])(void) = {
+        [CHANGE_BYTE] = change_byte,     [CHANGE_SUPERBLOCK] = change_superblock,
+        [CHANGE_SLOT] = change_slot,     [CHANGE_BLOCK] = change_block,
+        [CHANGE_STATE] = change_state,   [CHANGE_COPY] = copy,
+        [CHANGE_CLEAR] = clear,          [CHANGE_TABLE] = change_table,
+        [CHANGE_DEVICE] = change_device, [CHANGE_FAULT] = change_faults,
+    };
+    changes[what]();
+}
+
+/* ---- all of it ---- */
+
+/* Counts on, stops, and is there again. */
+static void go_on(void)
+{
+    uint8_t sum[2][SUM_ENCODED_BYTES_MAX];
+    REQUIRE(stats.count >= users_count(stats.users));
+    REQUIRE((stats.count == 0) == (users_count(stats.users) == 0));
+    count_users(take8(&input), take8(&input));
+    if (!stop()) {
+        REQUIRE(disk.hang_in != 0 || store_health(now_ns) == STORE_FAILED);
+        return;
+    }
+    if (disk.is_faulty)
+        return;
+    const uint64_t count = stats.count, users = users_count(stats.users);
+    const size_t len = sum_encode(&stats.sum, sum[0]);
+    const bool is_back = boot() == STORE_OPEN;
+    fputs(is_back ? "" : error, stderr);
+    REQUIRE(is_back);
+    REQUIRE(stats.count == count && users_count(stats.users) == users);
+    REQUIRE(sum_encode(&stats.sum, sum[1]) == len && memcmp(sum[0], sum[1], len) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct stats stats;
-    static bool is_made;
-    struct input input = {data, size};
-    if (!is_made)
-        make_sound();
-    is_made = true;
-    const uint8_t flags = take8(&input);
-    if ((flags & 1) != 0) {
-        memset(disk_bytes, 0, sizeof disk_bytes);
-        memcpy(disk_bytes, input.bytes, input.left < DISK_BYTES ? input.left : DISK_BYTES);
-        info.logical_block_bytes = (flags & 2) != 0 ? 4096 : 512;
-    } else {
-        memcpy(disk_bytes, sound, sizeof sound);
-        info.logical_block_bytes = 512;
-        for (unsigned i = 0; i < PATCHES_MAX && input.left > 0; i++)
-            patch(&input);
-    }
-    if (live(&stats) != STORE_OPEN)
-        return 0;
-    count_users(&stats, 5000, 50);
-    finish();
-    const uint64_t count = stats.count, users = users_count(stats.users);
-    REQUIRE(live(&stats) == STORE_OPEN);
-    REQUIRE(stats.count == count && users_count(stats.users) == users);
+    make_bases();
+    input = (struct input){data, size};
+    now_ns = 0;
+    const unsigned which = take8(&input) % BASES;
+    restore(which);
+    begin_at = which == BASE_PARTITION ? (size_t)PART_SECTOR * BLOCKDEV_SECTOR_BYTES : 0;
+    memcpy(&superblock, disk.bytes + begin_at, sizeof superblock);
+    for (unsigned i = 0; i < CHANGES_MAX && input.left > 2; i++)
+        change((enum change)(take8(&input) % CHANGES));
+    if (boot() == STORE_OPEN)
+        go_on();
     return 0;
 }

@@ -177,6 +177,10 @@ TEST(store_may_grow_its_disk)
     disk_put(&disks[0], 0, image, sizeof image);
     CHECK(world_is_back());
     CHECK_EQ(world.event_count, 500);
+    disk_kill_machine(&disks[0]);
+    disk_rot(&disks[0], 60); /* of which the second superblock still speaks */
+    CHECK(world_is_back());
+    CHECK_EQ(world.event_count, 500);
 }
 
 TEST(store_refused_newer_formats)

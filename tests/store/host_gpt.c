@@ -158,6 +158,24 @@ TEST(gpt_second_table_serves_where_the_first_is_rotten)
     disks_end();
 }
 
+/* The partition's first superblock lies where the second one of the whole disk would. */
+TEST(gpt_partition_is_found_where_the_beginning_of_the_disk_is_lost)
+{
+    static const uint8_t zeros[OURS * DISK_SECTOR];
+    make(512);
+    put_tables();
+    CHECK(keeps());
+    disk_kill_machine(&disks[0]);
+    disk_put(&disks[0], 0, zeros, sizeof zeros);
+    CHECK(world_is_back());
+    CHECK_EQ(world.event_count, 600);
+    disk_kill_machine(&disks[0]);
+    disks[0].bad_to = 1;
+    CHECK(world_is_back());
+    CHECK_EQ(world.event_count, 600);
+    disks_end();
+}
+
 TEST(gpt_without_a_whole_table_is_somebody_elses_disk)
 {
     make(512);

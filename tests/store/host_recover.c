@@ -295,6 +295,20 @@ TEST(producers_are_kept_as_they_were_found)
     CHECK(memcmp(newest.producers, state.producers, sizeof newest.producers) == 0);
 }
 
+/* The CRC holds; but no slot could hold the numbers of what comes next. */
+TEST(recovery_refuses_numbers_that_nobody_counts_to)
+{
+    static uint8_t ids[1 << 20];
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(make_used(true));
+        struct format_state state = image_newest();
+        image_ids(ids, sizeof ids);
+        *(i == 0 ? &state.seq : &state.boots) = FORMAT_SEQ_MAX;
+        image_put_slot(&state, ids);
+        CHECK(is_refused("more commits or boots than there can have been"));
+    }
+}
+
 /* ---- what memory does not hold ---- */
 
 TEST(recovery_is_refused_when_users_or_their_ids_do_not_fit_memory)
