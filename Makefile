@@ -44,8 +44,8 @@ say = $(if $(V)$(silent),,@printf '  %-5s %s\n' '$(1)' '$(2)')
 #: LOAD_ARGS          load: options of the client, as --connections 64 --depth 16 (or --help)
 #: GDB_ARGS           debug: more arguments for gdb, with quotes as in a shell
 #: FILTER             unit, e2e: only the tests with this in their name
-#: TIME               sim, fuzz: seconds (default 60), of each fuzzer
-#: SEED               sim: this seed alone, as 0x1234
+#: TIME               sim, sim-store, fuzz: seconds (default 60), of each fuzzer
+#: SEED               sim, sim-store: this seed alone, as 0x1234
 #: STEPS              sim: how many steps things go wrong for, whatever the seed says
 #: MINUTES            soak: how long (default 10; a round, half a minute, is the least)
 #: FUZZ               fuzz: names of the fuzzers to run (default all)
@@ -419,6 +419,9 @@ unit: ## Run the host's tests, under ASan and UBSan (FILTER=NAME)
 sim: build/unit/sim ## Run the simulator for TIME=60 seconds, or one SEED=0x... again
 	@build/unit/sim $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED),--time $(TIME))
 
+sim-store: build/unit/store ## As sim: the store on a simulated disk, power cut after power cut
+	@$(if $(SEED),STORE_SEED=$(SEED),STORE_SECONDS=$(TIME)) build/unit/store crashes_lose
+
 mutants: build/unit/store ## Break the store on purpose, and see that its tests notice
 	@exec scripts/mutants
 
@@ -470,8 +473,8 @@ help: ## List all this
 	@sed -nE 's/^#: ([^ ]*) +(.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 21
 
 always:
-.PHONY: all run load disk-check disk-export debug test unit sim mutants coverage guest e2e soak \
-	bench plot check reproducible fuzz clean distclean help always
+.PHONY: all run load disk-check disk-export debug test unit sim sim-store mutants coverage guest \
+	e2e soak bench plot check reproducible fuzz clean distclean help always
 
 host_side := $(host_library) $(host_objects) $(net_objects) $(sim_objects) $(store_objects)
 -include $(patsubst %.o,%.d,$(sort $(image_objects) $(test_objects) $(host_side) \

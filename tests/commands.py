@@ -31,6 +31,7 @@ CHEAP = {
     "help": ([], r"make help"),
     "unit": (["FILTER=refused"], r"(?s)([1-9]\d* passed, 0 failed.*){3}"),
     "sim": (["SEED=0x1", "TIME=1"], r""),
+    "sim-store": (["SEED=0x1"], r"1 seeds\n1 passed, 0 failed"),
     "fuzz": (["FUZZ=cmdline", "TIME=1"], r"1 passed, 0 failed"),
     "e2e": (["FILTER=an object as the user's name"], r"1 passed, 0 failed"),
     "soak": (["MINUTES=0.1"], r"is exact"),

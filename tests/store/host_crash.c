@@ -1,6 +1,7 @@
 /* The machine's end at any step, with what a disk's cache makes of it; then the next life. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/store/world.h"
 #include "tests/test.h"
@@ -60,17 +61,26 @@ static bool seed_is_good(uint64_t seed)
     return world_is_back() && world.event_count == count;
 }
 
+static uint64_t number_from(const char *variable)
+{
+    const char *const text = getenv(variable);
+    return text == NULL ? 0 : strtoull(text, NULL, 0);
+}
+
+/* STORE_SEED: this one alone. STORE_SECONDS: fresh ones for so long. */
 TEST(crashes_lose_nothing_that_was_stable)
 {
-    const char *const given = getenv("STORE_SEED");
-    const uint64_t first = given != NULL ? strtoull(given, NULL, 0) : 1;
-    const uint64_t last = given != NULL ? first : SEEDS;
-    for (uint64_t seed = first; seed <= last; seed++)
+    const uint64_t given = number_from("STORE_SEED");
+    const time_t begun_s = time(NULL), seconds = (time_t)number_from("STORE_SECONDS");
+    const uint64_t first = given != 0 ? given : seconds != 0 ? (uint64_t)begun_s << 20 : 1;
+    const uint64_t last = given != 0 ? given : seconds != 0 ? UINT64_MAX : SEEDS;
+    uint64_t seed = first;
+    for (; seed <= last && (seconds == 0 || time(NULL) - begun_s < seconds); seed++)
         if (!seed_is_good(seed)) {
-            test_print("seed %llu (STORE_SEED=%llu)", (unsigned long long)seed,
-                       (unsigned long long)seed);
+            test_print("to see it again: make sim-store SEED=%llu", (unsigned long long)seed);
             CHECK(false);
         }
+    test_print("%llu seeds", (unsigned long long)(seed - first));
     disks_end();
 }
 
