@@ -204,11 +204,16 @@ TEST(gpt_tables_that_make_no_sense_are_none)
             put_tables();
         CHECK(is_refused("holds something else"));
     }
-    /* A header that belongs elsewhere; entries beyond the disk. */
+    /* A header that belongs elsewhere; entries beyond the disk; more than there is room for. */
     static const struct {
         unsigned at;
         uint64_t value;
-    } fields[] = {{24, 3}, {72, SECTORS - 3}, {72, SECTORS}, {72, UINT64_MAX}};
+    } fields[] = {{24, 3},
+                  {72, SECTORS - 3},
+                  {72, SECTORS},
+                  {72, UINT64_MAX},
+                  {80, UINT64_C(128) << 32 | 257},
+                  {80, UINT64_C(128) << 32 | 0xffffffff}};
     for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         static uint8_t block[512];
         make(512);
