@@ -1,8 +1,10 @@
 """What the appliance keeps on a disk: through stops, kills, power cuts, and disks that fail."""
 
+import contextlib
 import json
 import os
 import random
+import socket
 import subprocess
 import threading
 import time
@@ -64,6 +66,7 @@ class Burst:
         self.machine = machine
         self.sent = self.answered = 0
         self._lock = threading.Lock()
+        self._clients = []
         self._first = first
         self._depth = depth
         self._threads = [threading.Thread(target=self._run, daemon=True)
@@ -80,6 +83,7 @@ class Burst:
     def _run(self):
         try:
             with Client(self.machine) as client:
+                self._clients.append(client)
                 while True:
                     client.send(b"".join(map(new_user, self._numbers())))
                     for _ in range(self._depth):
@@ -90,6 +94,10 @@ class Burst:
             pass  # the machine has gone
 
     def join(self):
+        """The machine has gone; whoever still waits for an answer need not."""
+        for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(20)
 

@@ -32,6 +32,10 @@ _MACHINE = "microvm"
 _BOOT_SECONDS = 60
 
 
+def accelerator():
+    return "tcg" if qemu.why_not_kvm(built("tally.elf"), _MACHINE) else "kvm"
+
+
 def fdatasync_ns(directory, count=200):
     """The median of so many, each after a write of 4 KiB to the same file."""
     times = []
@@ -45,7 +49,7 @@ def fdatasync_ns(directory, count=200):
     return median(times)
 
 
-def _disk_options(directory):
+def disk_options(directory):
     path = os.path.join(directory, "tally.img")
     with open(path, "wb") as image:
         image.truncate(_IMAGE_BYTES)
@@ -61,12 +65,12 @@ def _start_redis(namespace, directory):
         "4000", "--tcp-backlog", "4000"), namespace, "127.0.0.1", _REDIS_PORT)
 
 
-def _start(name, namespace, directories, accelerator):
+def _start(name, namespace, directories, chosen):
     if name == "redis":
         return _start_redis(namespace, directories["disk"])
-    extra = () if name == "memory" else _disk_options(directories[name])
+    extra = () if name == "memory" else disk_options(directories[name])
     server = machine.tally(namespace, built("tally.elf"), "max-connections=1100", extra=extra,
-                           machine=_MACHINE, accelerator=accelerator)
+                           machine=_MACHINE, accelerator=chosen)
     server.name = name
     return server
 
@@ -107,8 +111,7 @@ def _measure(server, connections, depth, seconds, known):
 
 def rates(arguments, note):
     """{"accelerator", "fdatasync_ns": (before, after), "rates": {load: {server: median}}}."""
-    why_not_kvm = qemu.why_not_kvm(built("tally.elf"), _MACHINE)
-    accelerator = "tcg" if why_not_kvm else "kvm"
+    chosen = accelerator()
     samples, known = {}, {}
     with contextlib.ExitStack() as stack:
         directories = {"disk": scratch_path("durable")}
@@ -120,7 +123,7 @@ def rates(arguments, note):
         for name in SERVERS:
             try:
                 namespace = stack.enter_context(machine.Namespace(name))
-                server = stack.enter_context(_start(name, namespace, directories, accelerator))
+                server = stack.enter_context(_start(name, namespace, directories, chosen))
                 if name == "redis":
                     server.wait_for_port(10)
                 else:
@@ -142,6 +145,6 @@ def rates(arguments, note):
                         note(f"durable: {server.name}, {connections} x {depth}: {error}")
                     server.pause()
         after = fdatasync_ns(directories["disk"])
-    return {"accelerator": accelerator, "fdatasync_ns": [before, after],
+    return {"accelerator": chosen, "fdatasync_ns": [before, after],
             "rates": {load: {name: median(runs) for name, runs in by_server.items()}
                       for load, by_server in samples.items()}}

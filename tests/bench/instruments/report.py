@@ -150,6 +150,14 @@ def _show_durable(durable):
         print(f"  64 x 16 ÷ (in flight ÷ fdatasync): {rates['disk'] / ceiling:.2f}")
 
 
+def _show_recovery(recovery):
+    _title("From exec to listening, microvm, with so many users on the disk")
+    for value in recovery.values():
+        print(f"  {value['users']:>10,} users: {value['boot_s']:.2f} s, without a disk"
+              f" {value['without_s']:.2f} s; recovered in {value['recovered_ms']:,.0f} ms;"
+              f" longest turn while they came {value['longest_turn_s'] * 1e3:.1f} ms")
+
+
 def _rate(rate):
     return f"{'-' if rate is None else f'{rate:,.0f}':>10}"
 
@@ -239,6 +247,8 @@ def show(results):
         _show_boot(results["boot"])
     if "durable" in results:
         _show_durable(results["durable"])
+    if "recovery" in results:
+        _show_recovery(results["recovery"])
     if "idle" in results:
         _show_idle(results["idle"])
     if "churn" in results:
