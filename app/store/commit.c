@@ -195,10 +195,16 @@ static bool write_slot(uint64_t now_ns)
 static void go_on_writing(uint64_t now_ns)
 {
     const uint64_t end = full_blocks(store.begun.arena_bytes);
-    for (unsigned i = 0; i < STORE_POLL_BLOCKS / WRITE_BLOCKS && store.next_block < end; i++) {
-        const uint64_t left = end - store.next_block;
-        if (!write_blocks(left < WRITE_BLOCKS ? left : WRITE_BLOCKS, now_ns))
+    uint64_t may = STORE_POLL_BYTES / store.superblock.block_bytes;
+    while (may > 0 && store.next_block < end) {
+        uint64_t blocks = end - store.next_block;
+        if (blocks > may)
+            blocks = may;
+        if (blocks > WRITE_BLOCKS)
+            blocks = WRITE_BLOCKS;
+        if (!write_blocks(blocks, now_ns))
             return;
+        may -= blocks;
     }
     if (store.next_block == end && write_slot(now_ns))
         store.phase = PHASE_WAITING;

@@ -100,10 +100,10 @@ uint64_t store_stable(void); /* the newest that is stable: what was counted unde
 
 /*
  * Takes completions, goes on with the commit in flight, begins one when something was counted and
- * none is in flight. Bounded work: at most STORE_POLL_BLOCKS arena blocks and one slot a call,
- * however many ids are new.
+ * none is in flight. Bounded work: at most STORE_POLL_BYTES of arena blocks and one slot a call,
+ * however many ids are new. Their CRCs take some 3.5 instructions a byte.
  */
-#define STORE_POLL_BLOCKS 16u
+#define STORE_POLL_BYTES (64u << 10)
 void store_poll(uint64_t now_ns);
 
 /* The aggregate as of store_stable(). Changes only in store_poll(). */

@@ -74,24 +74,29 @@ TEST(commits_of_known_users_write_no_ids)
     CHECK_EQ(image_newest().durable_seq, epoch - 1);
 }
 
-/* However many ids are new, a call submits so many blocks and no more. */
+/* However many ids are new, and however large blocks are, a call submits so much and no more. */
 TEST(commits_do_bounded_work_a_call)
 {
-    CHECK(world_begin());
-    world_add(15000);
-    const uint64_t blocks = users_arena(world.stats.users).len / 4092;
-    CHECK(blocks > 5 * STORE_POLL_BLOCKS);
-    uint64_t written = counters().written_bytes;
-    unsigned calls = 0;
-    const uint64_t epoch = store_epoch();
-    for (; store_stable() < epoch; calls++) {
-        world_poll();
-        CHECK(counters().written_bytes - written <= STORE_POLL_BLOCKS * 4096 + 8192);
-        written = counters().written_bytes;
+    for (uint32_t block_bytes = 4096; block_bytes <= FORMAT_BLOCK_BYTES_MAX; block_bytes *= 2) {
+        CHECK(world_begin());
+        world_make(WORLD_SECTORS);
+        disks[0].info.physical_block_bytes = block_bytes;
+        CHECK(world_is_back());
+        world_add(15000);
+        const uint64_t len = users_arena(world.stats.users).len;
+        CHECK(len > 5 * STORE_POLL_BYTES);
+        uint64_t written = counters().written_bytes;
+        unsigned calls = 0;
+        const uint64_t epoch = store_epoch();
+        for (; store_stable() < epoch; calls++) {
+            world_poll();
+            CHECK(counters().written_bytes - written <= STORE_POLL_BYTES + 2 * block_bytes);
+            written = counters().written_bytes;
+        }
+        CHECK(calls > len / STORE_POLL_BYTES);
+        disk_cut_power(&disks[0], LOSS_ALL);
+        CHECK(world_is_back());
     }
-    CHECK(calls > blocks / STORE_POLL_BLOCKS);
-    disk_cut_power(&disks[0], LOSS_ALL);
-    CHECK(world_is_back());
 }
 
 TEST(commits_wait_for_room_in_the_queue)
