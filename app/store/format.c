@@ -169,9 +169,9 @@ void format_slot_encode(const struct format_superblock *superblock,
 
     const size_t bytes = format_slot_bytes(superblock);
     const size_t tail_bytes = state->arena_bytes % format_payload_bytes(superblock);
-    memset(slot, 0, bytes);
     memcpy(slot, &head, sizeof head);
     memcpy(slot + sizeof head, ids + (state->arena_bytes - tail_bytes), tail_bytes);
+    memset(slot + sizeof head + tail_bytes, 0, bytes - sizeof head - tail_bytes);
     const uint32_t crc = slot_crc(superblock, state->seq % FORMAT_SLOTS, slot);
     memcpy(slot + bytes - CRC_BYTES, &crc, CRC_BYTES);
 }
