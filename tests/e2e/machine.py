@@ -29,7 +29,7 @@ class MachineError(Exception):
 
 class Machine:
     """One appliance. network: "tap"; "user" (QEMU's, with DHCP, forwarded to a loopback port); or
-    None for no device at all. gateway: the tap's address, in which {} is the machine's number."""
+    None for no device at all. gateway: the tap's address, in which {} is the machine's subnet."""
 
     accelerator = "tcg"  # of all machines: run.py --accel
     # Their firmware runs in ring 0, which a KVM without hardware virtualization interprets.
@@ -43,8 +43,10 @@ class Machine:
         self.network = network
         self.tap = f"tap{self.number}"
         self.prefix = prefix
-        self.host_address = gateway.format(self.number)
-        self.address = f"198.18.{self.number}.2"
+        # There are more machines than subnets, one after another.
+        subnet = self.number % 250 + 1
+        self.host_address = gateway.format(subnet)
+        self.address = f"198.18.{subnet}.2"
         self.port = PORT
         self.model = Model()
         self.lines = []

@@ -273,6 +273,7 @@ NET_TEST(no_more_is_resumed_at_once_than_there_are_descriptors)
     server_release(rig_ticket);
     (void)server_poll();
     EXPECT(rig_app.resumed > 0 && rig_app.resumed <= 16);
+    EXPECT_EQ(server_due_ns(), server_batch_ns()); /* the machine must not sleep now */
     for (unsigned i = 0; i < 48; i++)
         peer_expect(&peers[i], "held ");
     EXPECT_EQ(rig_app.resumed, 48);

@@ -278,6 +278,29 @@ TEST(a_state_has_the_time_at_which_its_commit_began)
     disks_end();
 }
 
+/* For tools that look at a disk. */
+TEST(a_state_may_be_read_without_a_life_that_begins)
+{
+    static struct store_disk disk;
+    static struct stats stats;
+    static uint8_t before[WORLD_SECTORS * DISK_SECTOR];
+    static _Alignas(64) uint8_t users_memory[1 << 20];
+    const struct siphash_key key = {1, 2};
+    CHECK(make_used(true));
+    memcpy(before, disks[0].latest, sizeof before);
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_EQ(store_choose(&world.config, &disk, world.error), STORE_OPEN);
+        stats_init(&stats, users_init(users_memory, sizeof users_memory, 20000, &key));
+        if (i == 1)
+            disk_rot(&disks[0], image_block_at(0) + 1);
+        CHECK_EQ(store_read(&world.config, &disk, &stats, world.error), i == 0);
+        CHECK_EQ(strstr(world.error, "block 0 of the ids") != NULL, i == 1);
+        if (i == 0)
+            CHECK(stats.count == 1600 && memcmp(before, disks[0].latest, sizeof before) == 0);
+    }
+    disks_end();
+}
+
 TEST(producers_are_kept_as_they_were_found)
 {
     CHECK(make_used(true));
